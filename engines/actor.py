@@ -1,0 +1,177 @@
+"""An actor: a person that can talk, in memory and on disk; and the store of actors."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import ActorFault, UnknownActor
+from engines.frames import Frames, Picture, write_frames
+
+FORMAT = 1
+BUILT_IN = "presenter"
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class References:
+    """Frames from which mouth pixels may be taken: K crops of one size S."""
+
+    frame: NDArray[np.int32]
+    """(K,) which frame of the actor each is."""
+    pictures: NDArray[np.uint8]
+    """(K, S, S, 3) RGB crops around the lower face, at most at the frames' own resolution."""
+    crops: Float
+    """(K, 3) where each crop lies: x, y of its corner in the frame, and crop pixels per frame pixel (at most 1)."""
+    points: Float
+    """(K, 478, 2) landmarks in the crop's pixels: (frame's - corner) * scale."""
+    motion: Float
+    """(K, L, 2) the motion that each shows, in the head's frame."""
+    poses: Float
+    """(K, 3, 4) the head's pose in the actor's frame."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Immutable; shared by all its conversations. Arrays are float32; landmarks are `engines.face`'s."""
+
+    name: str
+    size: tuple[int, int]
+    """Width and height of its frames, both even."""
+    loop: Literal["to-and-fro", "round"]
+    """How its frames repeat under long speech: `round` where the last leads into the first."""
+    poses: Float
+    """(N, 3, 4) the head's pose in each frame (`engines.face.pose`), smoothed."""
+    points: Float
+    """(N, 478, 2) landmarks in each frame, pixels, smoothed."""
+    neutral: Float
+    """(478, 3) the actor's face in the head's frame, mouth at rest."""
+    opening_range: float
+    """95th percentile of the mouth's opening above neutral in the actor's own video, IOD."""
+    width_range: float
+    """Standard deviation of the mouth's width in the actor's own video, IOD."""
+    references: References
+    frames: Sequence[Picture] = field(repr=False)
+    """N pictures (I420)."""
+    source: str = ""
+    """What it was made from, in words."""
+
+    def frame_at(self, tick: int) -> int:
+        """Which of the N frames is shown at a tick (0, 1, 2, ...) of any length of speech."""
+        count = len(self.poses)
+        if count == 1:
+            return 0
+        if self.loop == "round":
+            return tick % count
+        at = tick % (2 * count - 2)
+        return at if at < count else 2 * count - 2 - at
+
+
+_ARRAYS = ("poses", "points", "neutral")
+_REFERENCES = ("frame", "pictures", "crops", "points", "motion", "poses")
+
+
+def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
+    """Write an actor as a new folder: built beside its final place, then renamed. `preview` is a JPEG file's bytes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        write_frames(building / "frames.mp4", actor.frames)
+        arrays = {name: getattr(actor, name) for name in _ARRAYS}
+        arrays |= {f"references.{name}": getattr(actor.references, name) for name in _REFERENCES}
+        np.savez(building / "arrays.npz", **arrays)
+        text = {
+            "format": FORMAT, "name": actor.name, "width": actor.size[0], "height": actor.size[1], "frames": len(actor.poses),
+            "loop": actor.loop, "opening_range": actor.opening_range, "width_range": actor.width_range, "source": actor.source,
+        }  # fmt: skip
+        (building / "actor.json").write_text(json.dumps(text, indent=1) + "\n")
+        if preview:
+            (building / "preview.jpg").write_bytes(preview)
+        building.chmod(0o755)
+        building.replace(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def load_actor(folder: Path) -> Actor:
+    """Read an actor's folder. Raises ActorFault if it is damaged or of another format version."""
+    mend = f"Remove it (mytalk actor remove {folder.name}) and enrol it again."
+    try:
+        text = json.loads((folder / "actor.json").read_text())
+        if text["format"] != FORMAT:
+            raise ActorFault(f"Actor {folder.name} has format {text['format']}, this version reads {FORMAT}.", mend)
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            references = References(**{name: arrays[f"references.{name}"] for name in _REFERENCES})
+            own = {name: arrays[name] for name in _ARRAYS}
+        if not (folder / "frames.mp4").stat().st_size or not len(own["poses"]) == len(own["points"]) == text["frames"]:
+            raise ActorFault(f"Actor {folder.name} is damaged.", mend)
+        return Actor(
+            name=text["name"], size=(text["width"], text["height"]), loop=text["loop"], references=references,
+            frames=Frames(folder / "frames.mp4", text["frames"]), opening_range=text["opening_range"],
+            width_range=text["width_range"], source=text["source"], **own,
+        )  # fmt: skip
+    except (OSError, KeyError, TypeError, ValueError, EOFError) as error:  # what json, zip and numpy raise on damage
+        raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error
+
+
+@dataclass(frozen=True)
+class Store:
+    """The actors of a folder, and the built-in drawn presenter."""
+
+    root: Path
+
+    def folder(self, name: str) -> Path:
+        """Where an actor of this name lies or would lie. Raises ActorFault for a name that is none."""
+        if not re.fullmatch(r"\w[\w .-]{0,62}\w|\w", name):
+            raise ActorFault(
+                f"{name!r} is not a name for an actor.", "Use up to 64 letters, digits, spaces, dots, hyphens or underscores, no slashes."
+            )
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """All actors, the built-in presenter first."""
+        own = sorted(path.parent.name for path in self.root.glob("*/actor.json") if not path.parent.name.startswith("."))
+        return [BUILT_IN, *(name for name in own if name != BUILT_IN)]
+
+    def find(self, name: str) -> Path:
+        """The folder of an actor. Raises UnknownActor with the nearest names."""
+        folder = self.folder(name)
+        if (folder / "actor.json").exists():
+            return folder
+        if name == BUILT_IN:
+            return Path(str(files("engines").joinpath("presenter")))
+        names = self.names()
+        near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
+        raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")
+
+    def load(self, name: str) -> Actor:
+        """Load an actor by its name."""
+        return load_actor(self.find(name))
+
+    def add(self, actor: Actor, preview: bytes = b"") -> Path:
+        """Save an actor under its name. Raises ActorFault if the name is taken."""
+        folder = self.folder(actor.name)
+        if folder.exists() or actor.name == BUILT_IN:
+            raise ActorFault(f"There is an actor called {actor.name!r} already.", "Choose another name, or remove that one first.")
+        save_actor(actor, folder, preview)
+        return folder
+
+    def remove(self, name: str) -> None:
+        """Remove an actor, damaged or not. The built-in presenter cannot be removed."""
+        folder = self.folder(name)
+        if not folder.is_dir():
+            self.find(name)  # raises UnknownActor, or returns the built-in's folder
+            raise ActorFault("The drawn presenter is built in and cannot be removed.")
+        shutil.rmtree(folder)

@@ -1,0 +1,73 @@
+"""The mesh of the lower face that is moved: its vertices, its triangles, and what each vertex carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import face
+
+Float = NDArray[np.float32]
+
+_OUTWARD = (1.25, 1.5)  # anchors lie around the jaw, this far out from `_CENTRE`
+_CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
+_MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.86, 0.52, 1.2])  # x, up, down: IOD
+_TOP = 0.4  # the mesh begins here, below the eyes
+_SPACING = 0.07
+_FEATHER = 0.32  # share of the radius over which the mask fades
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """V vertices: first some of the 478 landmarks, then the anchors around the jaw."""
+
+    points: NDArray[np.int64]
+    """(P,) which landmarks are vertices."""
+    triangles: NDArray[np.int32]
+    """(T, 3) of vertices."""
+    values: Float
+    """(V, 2): alpha of the mask, and the weight of the ring on which colours are matched."""
+
+
+def anchors(neutral: Float) -> Float:
+    """Points outside the jaw (A, 3) of a face (478, 3) in the head's frame: they move with the head alone."""
+    jaw = neutral[list(face.JAW[:17])]
+    return np.concatenate([_CENTRE + (jaw - _CENTRE) * np.array([1, out, 1], np.float32) * np.array([out, 1, 1], np.float32) for out in _OUTWARD])
+
+
+@cache
+def mesh() -> Mesh:
+    """The mesh, from the canonical face with its mouth a little open, so that the inner lips are two lines."""
+    neutral = face.canonical()
+    motion = face.motion_of(neutral).copy()
+    lower = np.isin(face.MOTION, (95, 88, 178, 87, 14, 317, 402, 318, 324, 146, 91, 181, 84, 17, 314, 405, 321, 375))
+    lower |= np.isin(face.MOTION, face.JAW)
+    motion[lower, 1] += 0.1
+    opened = face.with_motion(neutral, motion)
+    points = list(face.MOTION)
+    for point in range(face.IRISES):  # the others thinned out
+        if neutral[point, 1] > _TOP and np.linalg.norm(opened[points] - opened[point], axis=1).min() > _SPACING:
+            points.append(point)
+    vertices = np.concatenate([opened[points], anchors(neutral)])[:, :2]
+    rest = np.concatenate([neutral[points], anchors(neutral)])[:, :2]
+    away = (rest - _MASK_CENTRE) / np.where(rest[:, 1:] < _MASK_CENTRE[1], _MASK_RADII[[0, 1]], _MASK_RADII[[0, 2]])
+    radius = np.linalg.norm(away, axis=1)
+    alpha = np.clip((1 - radius) / _FEATHER, 0, 1)
+    alpha = alpha * alpha * (3 - 2 * alpha)
+    ring = np.where((alpha == 0) & (radius < 1.5) & (rest[:, 1] < 1.9), 1.0, 0.0)
+    return Mesh(np.array(points), _delaunay(vertices), np.stack([alpha, ring], 1).astype(np.float32))
+
+
+def _delaunay(vertices: Float) -> NDArray[np.int32]:
+    """Delaunay triangles (T, 3) of points (V, 2)."""
+    scaled = (vertices - vertices.min(0)) * 1000 + 10
+    subdivision = cv2.Subdiv2D((0, 0, int(scaled[:, 0].max()) + 20, int(scaled[:, 1].max()) + 20))
+    subdivision.insert([(float(x), float(y)) for x, y in scaled])
+    corners = np.asarray(subdivision.getTriangleList(), np.float32).reshape(-1, 3, 2)
+    distance = np.linalg.norm(corners[:, :, None] - scaled[None, None], axis=-1)
+    inside = distance.min(2).max(1) < 0.5  # leaves out the subdivision's own outer corners
+    return distance.argmin(2)[inside].astype(np.int32)

@@ -1,0 +1,250 @@
+"""Enrolment: a video or photo becomes an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import face
+from engines.actor import Actor, References
+from engines.errors import FaceFault
+from engines.frames import Frames, Picture, write_frames
+from engines.motion.space import rest_and_range
+from engines.tracker import Tracker
+from native.planes import cut, to_rgb
+
+Float = NDArray[np.float32]
+
+LOST = 0.2  # more than this share of frames without the face is too much
+SMALLEST = 14.0  # pixels between the eyes
+FARTHEST = 60.0  # degrees that the head may be turned, in the median
+REFERENCES = 48
+CROP = 448  # a reference is kept with at most this many pixels a side
+_CROP_CENTRE, _CROP_REACH = np.array([0.0, 1.15, 0.0], np.float32), 1.55  # head's frame, IOD
+_FACES = 4  # looked for at once
+_NEAR = 1.5  # IOD that a face may move between frames where there are several
+PHOTO_OPENING, PHOTO_WIDTH = 0.16, 0.035  # of the mean person of the training clips, IOD
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What the tracker saw of one face in N frames."""
+
+    landmarks: Float
+    """(N, 478, 3) pixels; frames without the face are bridged from their neighbours."""
+    seen: NDArray[np.bool_]
+    """(N,) whether the face was found."""
+    faces: int
+    """The most faces that were seen in a frame."""
+
+
+class Follower:
+    """Follows one face through pictures: the largest, or the `number`-th by size (1, 2, ...) where it is first seen."""
+
+    def __init__(self, tracker: Tracker, number: int | None = None) -> None:
+        self._tracker, self._number = tracker, number
+        self._found: list[Float | None] = []
+        self._last: Float | None = None
+        self._most = 0
+
+    def see(self, picture: Picture) -> None:
+        """Look at the next picture (I420)."""
+        faces = self._tracker.track(to_rgb(picture))
+        self._most = max(self._most, len(faces))
+        if self._last is not None:
+            last = self._last
+            faces = sorted(faces, key=lambda f: _apart(f, last))
+            if self._most > 1 and faces and _apart(faces[0], last) > _NEAR:
+                faces = []  # somebody else
+        elif self._number is not None:
+            faces = faces[self._number - 1 : self._number]
+        self._found.append(faces[0] if faces else None)
+        self._last = faces[0] if faces else self._last
+
+    def tracks(self) -> Tracks:
+        """What was seen. Raises FaceFault where there were no pictures, no face, or no such face."""
+        if not self._found:
+            raise FaceFault("The video has no pictures.", "Give one with at least a frame.")
+        seen = np.array([f is not None for f in self._found])
+        if not seen.any():
+            if self._most and self._number is not None:
+                raise FaceFault(f"There is no face number {self._number}: {self._most} seen at once.", f"Choose --face 1 to {self._most}.")
+            raise FaceFault("No face was found.", "Give a picture in which a face looks at the camera, well lit and not too small.")
+        at = np.flatnonzero(seen)
+        known = np.stack([f for f in self._found if f is not None])
+        after = np.searchsorted(at, np.arange(len(seen))).clip(0, len(at) - 1)
+        before = (after - (at[after] > np.arange(len(seen)))).clip(0)
+        span = np.maximum(at[after] - at[before], 1)
+        share = ((np.arange(len(seen)) - at[before]) / span).clip(0, 1)[:, None, None]
+        return Tracks((known[before] * (1 - share) + known[after] * share).astype(np.float32), seen, self._most)
+
+
+def _apart(a: Float, b: Float) -> float:
+    """Distance of two faces' eyes, in IOD."""
+    return float(np.linalg.norm((face.eye_centres(a) - face.eye_centres(b)).mean(0)[:2]) / max(float(face.iod(b)), 1.0))
+
+
+def check(tracks: Tracks, warn: Callable[[str], None]) -> None:
+    """Raise FaceFault where the tracks cannot make an actor; warn of what was decided or bridged."""
+    lost = ~tracks.seen
+    if lost.mean() > LOST:
+        raise FaceFault(
+            f"The face is lost in {lost.sum()} of {len(lost)} frames (at 25 a second: {_ranges(np.flatnonzero(lost))}).",
+            "Cut those parts away, or give a video in which the face stays in view.",
+        )
+    distance = float(np.median(face.iod(tracks.landmarks[tracks.seen])))
+    if distance < SMALLEST:
+        raise FaceFault(
+            f"The face is too small: {distance:.0f} pixels between the eyes, at least {SMALLEST:.0f} are needed.",
+            "Give a video with more pixels, or cut it closer to the face.",
+        )
+    turned = np.degrees(face.angles(face.pose(tracks.landmarks[tracks.seen])))
+    yaw = float(np.median(np.abs(turned[:, 0])))
+    if yaw > FARTHEST:
+        raise FaceFault(f"The face is turned too far: {yaw:.0f} degrees, at most {FARTHEST:.0f} are allowed.", "Give one that looks at the camera.")
+    if tracks.faces > 1:
+        warn(f"{tracks.faces} faces are seen: the largest at the start is taken (--face N chooses another).")
+    if lost.any():
+        warn(f"The face is lost in {lost.sum()} of {len(lost)} frames ({_ranges(np.flatnonzero(lost))}): bridged.")
+
+
+def _ranges(frames: NDArray[np.int64]) -> str:
+    """Frame numbers in words: 3-17, 40, ... ."""
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    words = [str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts]
+    return ", ".join(words[:6]) + (", ..." if len(words) > 6 else "")
+
+
+def smooth(values: Float, cuts: NDArray[np.int64], sigma: float = 0.8) -> Float:
+    """A Gaussian over time (axis 0), without lag, not across cuts (the frames where a new shot begins)."""
+    radius = int(np.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    pieces = []
+    for piece in np.split(values, cuts):
+        padded = np.pad(piece, [(radius, radius), *[(0, 0)] * (values.ndim - 1)], mode="edge")
+        pieces.append(sum(kernel[k] * padded[k : k + len(piece)] for k in range(len(kernel))))
+    return np.concatenate(pieces).astype(np.float32)
+
+
+def cuts_of(landmarks: Float) -> NDArray[np.int64]:
+    """Frames in which the head is suddenly elsewhere: another shot begins."""
+    if len(landmarks) < 2:
+        return np.zeros(0, np.int64)
+    step = np.linalg.norm(np.diff(face.eye_centres(landmarks).mean(-2)[:, :2], axis=0), axis=-1)
+    return np.flatnonzero(step > 0.6 * face.iod(landmarks)[1:]) + 1
+
+
+def choose(motion: Float, poses: Float, allowed: NDArray[np.bool_], most: int = REFERENCES) -> NDArray[np.int64]:
+    """Frames to take references from: spread over mouth shapes and poses, the calmest mouth first.
+
+    Farthest-point choice over the lips' motion (N, L, 2) and the head's angles; `allowed` (N,) leaves frames out.
+    """
+    lips = motion[:, : len(face.LIPS)].reshape(len(motion), -1) / np.sqrt(len(face.LIPS))
+    places = np.concatenate([lips, 0.25 * face.angles(poses)], 1)
+    start = int(np.argmin(np.where(allowed, face.opening(motion), np.inf)))
+    chosen = [start]
+    distance = np.linalg.norm(places - places[start], axis=1)
+    while len(chosen) < min(most, int(allowed.sum())):
+        distance[~allowed] = -1
+        at = int(np.argmax(distance))
+        if distance[at] <= 1e-3:
+            break
+        chosen.append(at)
+        distance = np.minimum(distance, np.linalg.norm(places - places[at], axis=1))
+    return np.sort(np.array(chosen))
+
+
+def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], landmarks: Float, poses: Float, head: Float) -> References:
+    """Cut the crops of the chosen frames. landmarks, poses, head are of all N frames, unsmoothed where mouths matter."""
+    height, width = frames[int(chosen[0])].shape[0] * 2 // 3, frames[int(chosen[0])].shape[1]
+    size = np.ceil(face.iod(landmarks[chosen]) * 2 * _CROP_REACH)
+    side = int(min(size.max(), CROP))
+    pictures, crops = [], []
+    for k, frame in enumerate(chosen):
+        centre = face.from_head(_CROP_CENTRE[None], poses[frame])[0, :2]
+        corner = np.round(centre - size.max() / 2)  # whole pixels: a crop at the frame's scale is not resampled
+        scale = side / size.max()
+        low = np.clip(np.floor(corner / 2).astype(int) * 2, 0, [width - 2, height - 2])
+        high = np.clip(np.ceil((corner + size.max()) / 2).astype(int) * 2 + 2, low + 2, [width, height])
+        part = to_rgb(cut(frames[int(frame)], (int(low[0]), int(low[1])), (int(high[1] - low[1]), int(high[0] - low[0]))))
+        matrix = np.array([[scale, 0, (low[0] - corner[0]) * scale], [0, scale, (low[1] - corner[1]) * scale]])
+        if scale < 1:  # against aliasing, since warpAffine does not average
+            part = cv2.GaussianBlur(part, (0, 0), 0.4 / scale)
+        pictures.append(cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        crops.append([*corner, scale])
+    crop = np.array(crops, np.float32)
+    return References(
+        frame=chosen.astype(np.int32), pictures=np.stack(pictures).astype(np.uint8), crops=crop,
+        points=(landmarks[chosen, :, :2] - crop[:, None, :2]) * crop[:, None, 2:], motion=face.motion_of(head[chosen]), poses=poses[chosen],
+    )  # fmt: skip
+
+
+def make_actor(
+    name: str,
+    frames: Sequence[Picture],
+    landmarks: Float,
+    seen: NDArray[np.bool_],
+    *,
+    loop: Literal["to-and-fro", "round"] = "to-and-fro",
+    use: NDArray[np.bool_] | None = None,
+    source: str = "",
+) -> Actor:
+    """An actor from N pictures and their landmarks (N, 478, 3).
+
+    `use` (N,) says from which frames the mouth may be learned (neutral, range, references); of the others only the
+    landmarks above the nose are read. All that were seen, if not given.
+    """
+    cuts = cuts_of(landmarks)
+    use = seen if use is None else use & seen
+    poses = face.pose(smooth(landmarks, cuts))
+    head = face.to_head(landmarks, face.pose(landmarks))
+    motion = face.motion_of(head)
+    neutral_motion, opening_range, width_range = rest_and_range(motion[use])
+    if use.sum() < 25:  # too little to know how this person moves
+        opening_range, width_range = max(opening_range, PHOTO_OPENING), max(width_range, PHOTO_WIDTH)
+    neutral = face.with_motion(np.median(head[use], 0).astype(np.float32), neutral_motion)
+    references = make_references(frames, choose(motion, poses, use), landmarks, face.pose(landmarks), head)
+    height, width = frames[0].shape[0] * 2 // 3, frames[0].shape[1]
+    return Actor(
+        name=name, size=(width, height), loop=loop, poses=poses, points=smooth(landmarks[:, :, :2], cuts), neutral=neutral,
+        opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
+    )  # fmt: skip
+
+
+def enrol(
+    pictures: Iterable[Picture],
+    folder: Path,
+    name: str,
+    *,
+    face_number: int | None = None,
+    source: str = "",
+    warn: Callable[[str], None] = lambda sentence: None,
+    progress: Callable[[int], None] | None = None,
+) -> Actor:
+    """Turn pictures (I420, 25 a second, all of one size; a photo is one picture) into an actor.
+
+    The pictures pass once; they are kept compressed in `folder`/frames.mp4, which the actor reads from. `progress`
+    is told the number of pictures seen. Raises FaceFault where no usable face is found.
+    """
+    path = folder / "frames.mp4"
+    with Tracker(_FACES) as tracker:
+        follower = Follower(tracker, face_number)
+
+        def passing() -> Iterator[Picture]:
+            for count, picture in enumerate(pictures, 1):
+                follower.see(picture)
+                yield picture
+                if progress is not None:
+                    progress(count)
+
+        write_frames(path, passing())
+        tracks = follower.tracks()
+    check(tracks, warn)
+    return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)

@@ -1,0 +1,57 @@
+"""The way of a tick, without its wires: speech in, motion, picture out. One path for files and for live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engines.actor import Actor
+from engines.spec import APPEARANCE, MOTION, AppearanceEngine, Float, MotionEngine, Picture, load
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One stream of speech with its state. A value: passed in and handed back."""
+
+    actor: Actor
+    motion: Any
+    appearance: Any
+    tick: int
+    """Ticks of speech heard so far."""
+    first: int
+    """The actor's place in its loop at tick 0."""
+
+
+class Pipeline:
+    """The engines together. Read-only after loading."""
+
+    def __init__(self, motion: str = "gru", appearance: str = "warp") -> None:
+        self.motion: MotionEngine[Any] = load(MOTION, motion)
+        self.appearance: AppearanceEngine[Any] = load(APPEARANCE, appearance)
+
+    @property
+    def look_ahead(self) -> int:
+        """Ticks between hearing a tick of speech and having its picture."""
+        return self.motion.look_ahead
+
+    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> Conversation:
+        """A new conversation with this actor, from frame `first` of its loop on."""
+        return Conversation(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
+
+    def step(self, conversations: Sequence[Conversation], speech: Float) -> tuple[list[Conversation], list[Picture | None]]:
+        """Hear one tick, (B, 640) at 16 kHz, in each of B conversations; see the tick `look_ahead` before it.
+
+        A picture (I420, the actor's size) is None while the conversation is younger than the look-ahead.
+        """
+        motions, motion = self.motion.step([c.motion for c in conversations], speech)
+        shown = [b for b, c in enumerate(conversations) if c.tick >= self.look_ahead]
+        frames = [c.actor.frame_at(c.first + c.tick - self.look_ahead) for c in (conversations[b] for b in shown)]
+        appearances, pictures = self.appearance.step([conversations[b].appearance for b in shown], frames, motion[shown])
+        seen = dict(zip(shown, zip(appearances, pictures, strict=True), strict=True))
+        after, out = [], []
+        for b, conversation in enumerate(conversations):
+            appearance, picture = seen.get(b, (conversation.appearance, None))
+            after.append(replace(conversation, motion=motions[b], appearance=appearance, tick=conversation.tick + 1))
+            out.append(picture)
+        return after, out

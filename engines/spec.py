@@ -1,0 +1,63 @@
+"""Constants and the two interfaces of the engines: speech to motion, motion to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.actor import Actor
+from engines.frames import Picture as Picture
+
+FPS = 25
+RATE = 16_000  # Hz of the speech that the engines hear, mono
+TICK = RATE // FPS  # samples in a tick: 640, 40 ms
+
+Float = NDArray[np.float32]
+State = TypeVar("State")
+
+
+class MotionEngine(Protocol[State]):
+    """Speech to motion. Read-only after loading; all that changes is in the states."""
+
+    look_ahead: int
+    """Ticks of future speech that the motion of a tick hears: `step` n gives the motion of tick n - look_ahead."""
+
+    def start(self, actor: Actor, seed: int = 0) -> State:
+        """The state of a new conversation with this actor."""
+        ...
+
+    def step(self, states: Sequence[State], speech: Float) -> tuple[list[State], Float]:
+        """One tick for each of B conversations.
+
+        speech is (B, 640) float32 in -1..1 at 16 kHz. Returns the new states (the given ones are untouched) and the
+        motion (B, L, 2): lip and jaw points in the head's frame, in IOD (`engines.face`). In the first `look_ahead`
+        ticks of a conversation the motion is the actor's neutral mouth. Raises SpeechFault for another shape, dtype,
+        or values that are not finite.
+        """
+        ...
+
+
+class AppearanceEngine(Protocol[State]):
+    """Motion to pictures. Read-only after loading; all that changes is in the states."""
+
+    def start(self, actor: Actor) -> State:
+        """The state of a new conversation with this actor."""
+        ...
+
+    def step(self, states: Sequence[State], index: Sequence[int], motion: Float) -> tuple[list[State], list[Picture]]:
+        """The actor's frame `index[b]` with the lower face saying `motion[b]` (L, 2): new states and B pictures (I420)."""
+        ...
+
+
+MOTION = {"gru": "engines.motion.engine:GruMotion"}
+APPEARANCE = {"warp": "engines.appearance.engine:WarpAppearance"}
+
+
+def load(registry: dict[str, str], name: str, **options: Any) -> Any:
+    """Make the engine that a registry calls `name`. Raises KeyError for another name."""
+    module, _, attribute = registry[name].partition(":")
+    return getattr(import_module(module), attribute)(**options)

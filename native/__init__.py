@@ -1,0 +1,1 @@
+"""Pixels: operators over arrays. Knows no faces and no time."""

@@ -1,0 +1,1 @@
+"""Warp: reference pictures moved onto a target mesh and blended. `op.py` is the way in."""

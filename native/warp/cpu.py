@@ -1,0 +1,81 @@
+"""The quick twin of `reference.py`, with OpenCV.
+
+The mesh is rasterised on a grid of at most `GRID` cells a side and the coordinates are interpolated from there: they are
+piecewise linear, so that only the kinks along edges are rounded off, by less than a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+GRID = 144
+_FIXED = 4  # fractional bits of the polygon rasteriser
+
+
+def mesh_values(target: Float, triangles: NDArray[np.int32], values: Float, size: tuple[int, int]) -> Float:
+    """Values (V, C) at the vertices `target` (V, 2), interpolated over the triangles: (height, width, C)."""
+    height, width = size
+    step = max(1.0, max(size) / GRID)
+    rows, columns = int(np.ceil(height / step)), int(np.ceil(width / step))
+    # a cell's centre lies where cv2.resize puts it
+    scale = np.array([columns / width, rows / height], np.float32)
+    cells = (target + 0.5) * scale - 0.5
+    index = np.zeros((rows, columns), np.int32)
+    corners = cells[triangles]
+    fixed = np.round(corners * (1 << _FIXED)).astype(np.int32)
+    for at, corner in enumerate(fixed, 1):
+        cv2.fillConvexPoly(index, corner, at, lineType=cv2.LINE_8, shift=_FIXED)
+    # two affine functions per triangle give the pixel's place in it; clipped, since the rasteriser also paints edges
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    inverse = 1 / np.where(np.abs(area) < 1e-3, np.inf, area)  # flat triangles show their first corner
+    place = np.zeros((len(triangles) + 1, 6), np.float32)
+    place[1:, 0], place[1:, 1] = b[:, 1] * inverse, -b[:, 0] * inverse
+    place[1:, 3], place[1:, 4] = -a[:, 1] * inverse, a[:, 0] * inverse
+    place[1:, 2::3] = -np.einsum("tij,tj->ti", place[1:].reshape(-1, 2, 3)[:, :, :2], corners[:, 0])
+    found = place[index]
+    x = np.arange(columns, dtype=np.float32)[None, :]
+    y = np.arange(rows, dtype=np.float32)[:, None]
+    u = np.clip(found[:, :, 0] * x + found[:, :, 1] * y + found[:, :, 2], 0, 1)[:, :, None]
+    v = np.clip(found[:, :, 3] * x + found[:, :, 4] * y + found[:, :, 5], 0, 1)[:, :, None]
+    v = np.minimum(v, 1 - u)
+    table = np.zeros((len(triangles) + 1, 3, values.shape[1]), np.float32)
+    table[1:] = values[triangles]
+    table[1:, 1:] -= table[1:, :1]
+    carried = table[index]
+    coarse = carried[:, :, 0] + carried[:, :, 1] * u + carried[:, :, 2] * v
+    if (rows, columns) == size:
+        return coarse
+    fine = np.stack([cv2.resize(coarse[:, :, c], (width, height), interpolation=cv2.INTER_LINEAR) for c in range(coarse.shape[2])], -1)
+    return fine.astype(np.float32, copy=False)
+
+
+def warp(
+    pictures: Sequence[NDArray[np.uint8]],
+    weights: Float,
+    sources: Float,
+    target: Float,
+    triangles: NDArray[np.int32],
+    values: Float,
+    size: tuple[int, int],
+) -> tuple[NDArray[np.uint8], Float]:
+    """See `op.warp`."""
+    count = len(pictures)
+    columns = np.concatenate([*sources, values], 1)
+    field = mesh_values(target, triangles, columns, size)
+    blended: NDArray[np.float32] | None = None
+    out = None
+    for k in range(count):
+        grid = np.ascontiguousarray(field[:, :, 2 * k : 2 * k + 2])
+        out = cv2.remap(pictures[k], grid, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if count > 1:
+            blended = out * weights[k] if blended is None else cv2.scaleAdd(out.astype(np.float32), float(weights[k]), blended)
+    if blended is not None:
+        out = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
+    assert out is not None
+    return out.astype(np.uint8, copy=False), field[:, :, 2 * count :]
