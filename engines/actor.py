@@ -34,12 +34,8 @@ class References:
     """(K, S, S, 3) RGB crops around the lower face, at most at the frames' own resolution."""
     crops: Float
     """(K, 3) where each crop lies: x, y of its corner in the frame, and crop pixels per frame pixel (at most 1)."""
-    points: Float
-    """(K, 478, 2) landmarks in the crop's pixels: (frame's - corner) * scale."""
     motion: Float
     """(K, L, 2) the motion that each shows, in the head's frame."""
-    poses: Float
-    """(K, 3, 4) the head's pose in the actor's frame."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,6 @@ class Actor:
     """How its frames repeat under long speech: `round` where the last leads into the first."""
     poses: Float
     """(N, 3, 4) the head's pose in each frame (`engines.face.pose`), smoothed."""
-    points: Float
-    """(N, 478, 2) landmarks in each frame, pixels, smoothed."""
     neutral: Float
     """(478, 3) the actor's face in the head's frame, mouth at rest."""
     opening_range: float
@@ -78,8 +72,8 @@ class Actor:
         return at if at < count else 2 * count - 2 - at
 
 
-_ARRAYS = ("poses", "points", "neutral")
-_REFERENCES = ("frame", "pictures", "crops", "points", "motion", "poses")
+_ARRAYS = ("poses", "neutral")
+_REFERENCES = ("frame", "pictures", "crops", "motion")
 
 
 def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
@@ -115,7 +109,7 @@ def load_actor(folder: Path) -> Actor:
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             references = References(**{name: arrays[f"references.{name}"] for name in _REFERENCES})
             own = {name: arrays[name] for name in _ARRAYS}
-        if not (folder / "frames.mp4").stat().st_size or not len(own["poses"]) == len(own["points"]) == text["frames"]:
+        if not (folder / "frames.mp4").stat().st_size or len(own["poses"]) != text["frames"]:
             raise ActorFault(f"Actor {folder.name} is damaged.", mend)
         return Actor(
             name=text["name"], size=(text["width"], text["height"]), loop=text["loop"], references=references,

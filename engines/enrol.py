@@ -161,10 +161,10 @@ def choose(motion: Float, poses: Float, allowed: NDArray[np.bool_], most: int = 
     return np.sort(np.array(chosen))
 
 
-def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], landmarks: Float, poses: Float, head: Float) -> References:
-    """Cut the crops of the chosen frames. landmarks, poses, head are of all N frames, unsmoothed where mouths matter."""
+def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], poses: Float, motion: Float) -> References:
+    """Cut the crops of the chosen frames. poses (N, 3, 4) and motion (N, L, 2) are of all frames."""
     height, width = frames[int(chosen[0])].shape[0] * 2 // 3, frames[int(chosen[0])].shape[1]
-    size = np.ceil(face.iod(landmarks[chosen]) * 2 * _CROP_REACH)
+    size = np.ceil(face.unit(poses[chosen]) * 2 * _CROP_REACH)
     side = int(min(size.max(), CROP))
     pictures, crops = [], []
     for k, frame in enumerate(chosen):
@@ -179,10 +179,9 @@ def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], landma
             part = cv2.GaussianBlur(part, (0, 0), 0.4 / scale)
         pictures.append(cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         crops.append([*corner, scale])
-    crop = np.array(crops, np.float32)
     return References(
-        frame=chosen.astype(np.int32), pictures=np.stack(pictures).astype(np.uint8), crops=crop,
-        points=(landmarks[chosen, :, :2] - crop[:, None, :2]) * crop[:, None, 2:], motion=face.motion_of(head[chosen]), poses=poses[chosen],
+        frame=chosen.astype(np.int32), pictures=np.stack(pictures).astype(np.uint8),
+        crops=np.array(crops, np.float32), motion=motion[chosen],
     )  # fmt: skip
 
 
@@ -203,17 +202,17 @@ def make_actor(
     """
     cuts = cuts_of(landmarks)
     use = seen if use is None else use & seen
-    poses = face.pose(smooth(landmarks, cuts))
-    head = face.to_head(landmarks, face.pose(landmarks))
-    motion = face.motion_of(head)
+    own = np.median(face.to_head(landmarks[use], face.pose(landmarks[use])), 0).astype(np.float32)
+    poses = face.pose(smooth(landmarks, cuts), own)  # the person's own face as template: steadier than the mean one
+    motion = np.stack([face.motion_onto(points[face.MOTION, :2], pose, own) for points, pose in zip(landmarks, poses, strict=True)])
     neutral_motion, opening_range, width_range = rest_and_range(motion[use])
     if use.sum() < 25:  # too little to know how this person moves
         opening_range, width_range = max(opening_range, PHOTO_OPENING), max(width_range, PHOTO_WIDTH)
-    neutral = face.with_motion(np.median(head[use], 0).astype(np.float32), neutral_motion)
-    references = make_references(frames, choose(motion, poses, use), landmarks, face.pose(landmarks), head)
+    neutral = face.with_motion(own, neutral_motion)
+    references = make_references(frames, choose(motion, poses, use), poses, motion)
     height, width = frames[0].shape[0] * 2 // 3, frames[0].shape[1]
     return Actor(
-        name=name, size=(width, height), loop=loop, poses=poses, points=smooth(landmarks[:, :, :2], cuts), neutral=neutral,
+        name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
     )  # fmt: skip
 

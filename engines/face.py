@@ -98,6 +98,11 @@ def angles(pose: Array) -> Array:
     return np.stack([yaw, pitch, roll], -1).astype(np.float32)
 
 
+def unit(pose: Array) -> Array:
+    """(...): pixels in an IOD, of poses (..., 3, 4)."""
+    return np.asarray(np.cbrt(np.abs(np.linalg.det(pose[..., :3].astype(np.float64)))))
+
+
 _AT = {int(point): at for at, point in enumerate(MOTION)}
 
 

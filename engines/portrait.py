@@ -40,7 +40,8 @@ def sheet(actor: Actor, height: int = 640) -> Picture:
     shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
     low, high = (np.round(corner * scale).astype(int).tolist() for corner in (target.min(0), target.max(0)))
     cv2.rectangle(shown, low, high, _BLUE, 1, cv2.LINE_AA)
-    for at, point in enumerate(np.round(actor.points[index] * scale * 8).astype(int)):
+    points = face.from_head(actor.neutral, actor.poses[index])[:, :2]
+    for at, point in enumerate(np.round(points * scale * 8).astype(int)):
         cv2.circle(shown, point.tolist(), 12 if at in face.MOTION else 6, _GREEN, -1, cv2.LINE_AA, 3)
     order = np.argsort(face.opening(actor.references.motion), kind="stable")
     tiles = [cv2.resize(actor.references.pictures[k], (_TILE, _TILE), interpolation=cv2.INTER_AREA) for k in order]

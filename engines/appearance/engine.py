@@ -40,11 +40,11 @@ class WarpAppearance:
     def start(self, actor: Actor) -> WarpState:
         """See `AppearanceEngine.start`."""
         references = actor.references
-        count = len(references.frame)
-        around = np.stack([face.from_head(anchors(actor.neutral), pose) for pose in references.poses])
-        corner, scale = references.crops[:, None, :2], references.crops[:, None, 2:]
-        sources = np.concatenate([references.points[:, self._mesh.points], (around[:, :, :2] - corner) * scale], 1)
-        return WarpState(actor, np.zeros(count, np.float32), sources.astype(np.float32))
+        sources = [
+            (self.target(actor, frame, motion) - crop[:2]) * crop[2]
+            for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
+        ]
+        return WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32))
 
     def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
@@ -53,20 +53,18 @@ class WarpAppearance:
 
     def target(self, actor: Actor, index: int, motion: Float) -> Float:
         """The mesh's vertices (V, 2) in the actor's frame `index` when the face says `motion` (L, 2)."""
-        pose = actor.poses[index]
-        moved = face.from_head(face.with_motion(actor.neutral, motion), pose)[:, :2]
-        # what speech does not move stays where it was tracked
-        vertices = np.where(face.lower()[:, None], moved, actor.points[index])[self._mesh.points]
-        return np.concatenate([vertices, face.from_head(anchors(actor.neutral), pose)[:, :2]]).astype(np.float32)
+        moved = face.with_motion(actor.neutral, motion)[self._mesh.points]
+        vertices: Float = face.from_head(np.concatenate([moved, anchors(actor.neutral)]), actor.poses[index])
+        return vertices[:, :2]
 
     def weigh(self, state: WarpState, index: int, motion: Float) -> Float:
         """The weights (K,) of the references for a motion (L, 2) in frame `index`; at most `blended` are above 0."""
-        config, references = self.config, state.actor.references
+        config, references, poses = self.config, state.actor.references, state.actor.poses
         lips = len(face.LIPS)
         apart = np.linalg.norm(references.motion[:, :lips] - motion[:lips], axis=-1)
         inner = len(face.OUTER_LIPS)
         shape = (apart[:, :inner].mean(1) + config.inside * apart[:, inner:].mean(1)) / (1 + config.inside)
-        turn = np.linalg.norm(face.angles(references.poses) - face.angles(state.actor.poses[index]), axis=1)
+        turn = np.linalg.norm(face.angles(poses[references.frame]) - face.angles(poses[index]), axis=1)
         cost = shape + config.turn * turn - config.steady * state.weights
         best = np.argsort(cost, kind="stable")[: config.blended]
         weights = np.zeros(len(cost), np.float32)
@@ -86,7 +84,7 @@ class WarpAppearance:
             [references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
             target - np.array(corner, np.float32), self._mesh.triangles, self._mesh.values, size,
         )  # fmt: skip
-        unit = _scale(actor.poses[index])
+        unit = float(face.unit(actor.poses[index]))
         patch = _crisp(patch, self.config.crisp, self.config.crisp_radius * unit)
         missing = self._missing(actor, chosen, motion)
         if missing > 0:
@@ -99,11 +97,6 @@ class WarpAppearance:
         opening = float(face.opening(motion))
         shown = float(face.opening(actor.references.motion[chosen]).max())
         return float(np.clip((opening - self.config.stretch * shown - 0.02) / 0.03, 0, 1))
-
-
-def _scale(pose: Float) -> float:
-    """Pixels in an IOD."""
-    return float(np.cbrt(np.abs(np.linalg.det(pose[:, :3].astype(np.float64)))))
 
 
 def _crisp(patch: NDArray[np.uint8], amount: float, radius: float) -> NDArray[np.uint8]:

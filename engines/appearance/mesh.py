@@ -15,10 +15,10 @@ Float = NDArray[np.float32]
 
 _OUTWARD = (1.25, 1.5)  # anchors lie around the jaw, this far out from `_CENTRE`
 _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
-_MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.86, 0.52, 1.2])  # x, up, down: IOD
+_MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
 _TOP = 0.4  # the mesh begins here, below the eyes
 _SPACING = 0.07
-_FEATHER = 0.32  # share of the radius over which the mask fades
+_FEATHER = 0.27  # share of the radius over which the mask fades
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def mesh() -> Mesh:
     radius = np.linalg.norm(away, axis=1)
     alpha = np.clip((1 - radius) / _FEATHER, 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
-    ring = np.where((alpha == 0) & (radius < 1.5) & (rest[:, 1] < 1.9), 1.0, 0.0)
+    ring = np.where((radius < 1.5) & (rest[:, 1] < 1.9), 1 - alpha, 0.0)
     return Mesh(np.array(points), _delaunay(vertices), np.stack([alpha, ring], 1).astype(np.float32))
 
 
