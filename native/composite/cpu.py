@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from native.planes import cut, from_rgb, planes, to_rgb
 
 Float = NDArray[np.float32]
+OUTLIER = 16.0
+"""A ring pixel that differs by this much (root mean square, of 255) counts half: it shows something else, not other light."""
 _COARSE = 40  # the colour field is smooth: it is computed at this size
 
 
 def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float:
     """The smooth field s of `op.composite`, (h, w, 3) float32."""
     height, width = ring.shape
+    difference = frame - patch
+    ring = ring / (1 + (difference**2).mean(2) / OUTLIER**2)
     scale = min(1.0, _COARSE / max(height, width))
     small = (max(2, round(width * scale)), max(2, round(height * scale)))
     weight = cv2.resize(ring, small, interpolation=cv2.INTER_AREA)
-    weighted = cv2.resize((frame - patch) * ring[:, :, None], small, interpolation=cv2.INTER_AREA)
+    weighted = cv2.resize(difference * ring[:, :, None], small, interpolation=cv2.INTER_AREA)
     sigma = shade * scale
     spread = cv2.GaussianBlur(np.dstack([weighted, weight]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     field = spread[:, :, :3] / np.maximum(spread[:, :, 3:], 1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from native.composite.cpu import OUTLIER
 from native.planes import cut, from_rgb, planes, to_rgb
 
 Float = NDArray[np.float32]
@@ -14,8 +15,10 @@ def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float
     """The smooth field s of `op.composite`: a sum over all pixels of the patch."""
     height, width = ring.shape
     row, column = (np.exp(-((np.arange(n)[:, None] - np.arange(n)[None]) ** 2) / (2.0 * shade**2)) for n in (height, width))
-    weight = row @ ring.astype(np.float64) @ column
-    difference = (frame.astype(np.float64) - patch) * ring[:, :, None]
+    difference = frame.astype(np.float64) - patch
+    ring = ring / (1 + (difference**2).mean(2) / OUTLIER**2)
+    weight = row @ ring @ column
+    difference *= ring[:, :, None]
     spread = np.stack([row @ difference[:, :, c] @ column for c in range(3)], -1)
     return (spread / np.maximum(weight, 1e-9)[:, :, None]).astype(np.float32)
 

@@ -1,0 +1,319 @@
+"""The server under a real browser: headless Chromium, a recorded voice as its microphone, the page as it is shipped.
+
+    python benchmarks/live.py --seconds 60                     # the real engine and the drawn presenter
+    python benchmarks/live.py --seconds 60 --engine clapper    # the wires alone
+
+What is measured, all at the listener's end unless said:
+- fps, longest gap: pictures composited (`requestVideoFrameCallback`); a gap is between their expected display times.
+- first picture: from the offer's POST to the first picture's expected display time; over `--joins` new sessions.
+- added delay: the server's own count, from the arrival of a tick's last sample (decoded) to its picture's leaving.
+- sound against picture: an AudioWorklet taps the received sound where the browser takes it from its jitter buffer (the
+  delay of the loudspeaker comes on top and is not counted). With the clapper, each picture says which 5 ms of its tick
+  were loud: the offset is (picture's display time + place of the first loud part) - (first loud block of sound), per
+  burst; positive means that the picture is late. With the real engine it is the lag at which the mouth's darkness
+  follows the sound's envelope best, per 6 s: there the lips' own lead or lag is in it.
+- sound in to sound out is not measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from playwright.sync_api import Page, sync_playwright
+
+Floats = NDArray[np.float64]
+
+SERVE = """
+import sys
+from pathlib import Path
+from realtime.server.app import serve
+if __name__ == "__main__":
+    if sys.argv[1] == "clapper":
+        from realtime.testing import FakePipeline, FakeStore
+        serve(store=FakeStore(), port=0, pipeline=FakePipeline)
+    else:
+        from engines.actor import Store
+        serve(store=Store(Path(sys.argv[2])), port=0)
+"""
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--disable-default-apps", "--metrics-recording-only",
+]  # fmt: skip
+PROBE = """
+async ([box, parts]) => {
+  const probe = window.probe = { frames: [], sound: [] };
+  const context = new AudioContext();
+  const worklet = `registerProcessor("tap", class extends AudioWorkletProcessor {
+    process([[samples]]) {
+      let sum = 0;
+      if (samples) for (const x of samples) sum += x * x;
+      this.port.postMessage([currentTime, samples ? Math.sqrt(sum / samples.length) : 0]);
+      return true;
+    }
+  })`;
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
+  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
+  tap.port.onmessage = ({ data }) => {
+    probe.sound.push([...data, performance.now()]);
+  };
+  context.createMediaStreamSource(session.stream).connect(tap);
+  await context.resume();
+  const canvas = new OffscreenCanvas(parts, 1);
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.imageSmoothingQuality = "high";
+  const look = (now, frame) => {
+    video.requestVideoFrameCallback(look);
+    pen.drawImage(video, ...box, 0, 0, parts, 1);
+    const rgb = pen.getImageData(0, 0, parts, 1).data;
+    const seen = [];
+    for (let i = 0; i < parts; i++) seen.push(rgb[i * 4 + 1]);
+    probe.frames.push([frame.expectedDisplayTime, frame.presentedFrames, frame.rtpTimestamp, seen]);
+  };
+  video.requestVideoFrameCallback(look);
+}
+"""
+
+
+def voice(path: Path, seconds: float = 12.0, rate: int = 48_000) -> str:
+    """Write a recording of syllables with silence between them; returns what it was made with."""
+    out = np.zeros(int(seconds * rate), np.float32)
+    tool = shutil.which("espeak-ng") or shutil.which("flite")
+    for n, start in enumerate(np.arange(0.5, seconds - 0.9, 1.1)):
+        text = ("pa pa pa", "banana", "hello there", "mama")[n % 4]
+        if tool is None:
+            time_s = np.arange(int(0.4 * rate)) / rate
+            sound = (
+                sum(0.5 / k * np.sin(2 * np.pi * 130 * k * time_s) for k in range(1, 12))
+                * np.hanning(len(time_s)) ** 0.2
+            )
+        else:
+            part = path.with_suffix(".part.wav")
+            command = [tool, "-w", str(part), text] if "espeak" in tool else [tool, "-t", text, "-o", str(part)]
+            subprocess.run(command, check=True, capture_output=True)
+            with wave.open(str(part)) as file:
+                own, raw = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            sound = np.interp(np.arange(0, len(raw), own / rate), np.arange(len(raw)), raw / 32768)
+            part.unlink()
+        at = int((start + 0.013 * n) * rate)  # bursts fall anywhere in a tick
+        sound = np.asarray(sound[: int(0.75 * rate)], np.float32)
+        sound = np.trim_zeros(np.where(np.abs(sound) < 1e-3, 0, sound)).astype(np.float32)
+        out[at : at + len(sound)] += (sound / (np.abs(sound).max() + 1e-9) * 0.7)[: len(out) - at]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((out * 32767).astype("<i2").tobytes())
+    return Path(tool).name if tool else "tones"
+
+
+def mouth(actor: str, home: Path) -> tuple[float, float, float, float]:
+    """Where the inside of an actor's mouth is in its frames: x, y, width, height in pixels, mean over the frames."""
+    from engines import face
+    from engines.actor import Store
+
+    points = Store(home).load(actor).points[:, list(face.INNER_LIPS)].mean(0)
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    middle, third = (top + bottom) / 2, (right - left) / 3
+    return float(left + third), float(middle - third / 3), float(third), float(third)
+
+
+def heard_at(blocks: Floats, around: int = 300) -> Floats:
+    """When the browser took each block of sound, ms of its own clock: the audio clock's time plus the least that its
+    messages took around then (the rest is the main thread's delay)."""
+    late = blocks[:, 2] - blocks[:, 0] * 1000
+    padded = np.pad(late, around, mode="edge")
+    least = np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1).min(1)
+    return np.asarray(blocks[:, 0] * 1000 + least)
+
+
+def onsets(times: Floats, loud: NDArray[np.bool_], quiet: float) -> Floats:
+    """When something becomes loud after at least `quiet` ms of silence."""
+    found, last = [], -1e9
+    for moment, on in zip(times, loud, strict=True):
+        if on and moment - last > quiet:
+            found.append(moment)
+        if on:
+            last = moment
+    return np.array(found)
+
+
+def clapper_offsets(frames: list[Any], sound: Floats, level: Floats) -> Floats:
+    """ms by which the picture is late, per burst."""
+    seen_at, seen = [], []
+    for shown, _, _, parts in frames:
+        seen_at += [shown + 5 * k for k in range(len(parts))]
+        seen += [part > 120 for part in parts]
+    order = np.argsort(seen_at, kind="stable")
+    pictures = onsets(np.array(seen_at)[order], np.array(seen)[order], 250)
+    heard = onsets(sound, level > 0.02, 250)
+    pairs = [(float(heard[np.abs(heard - at).argmin()]), at) for at in pictures if len(heard)]
+    offsets = np.array([at - other for other, at in pairs])
+    return offsets[np.abs(offsets) < 400]
+
+
+def lip_lags(frames: list[Any], sound: Floats, level: Floats, window: float = 6000) -> Floats:
+    """ms by which the mouth's darkness follows the sound's envelope, per window."""
+    at = np.array([frame[0] for frame in frames])
+    dark = -np.array([frame[3][0] for frame in frames], float)
+    grid = np.arange(at[0], at[-1], 5.0)
+    lips = np.interp(grid, at, dark)
+    order = np.argsort(sound)
+    envelope = np.convolve(np.interp(grid, sound[order], level[order]), np.ones(20) / 20, "same")
+    lags = []
+    for start in range(0, len(grid) - int(window / 5), int(window / 5)):
+        part = slice(start + 80, start + int(window / 5) - 80)
+        scores = []
+        for shift in range(-80, 81):
+            moved = lips[part.start + shift : part.stop + shift]
+            scores.append(np.corrcoef(moved, envelope[part])[0, 1] if moved.std() > 0 else 0.0)
+        if max(scores) > 0.3:
+            lags.append((int(np.argmax(scores)) - 80) * 5.0)
+    return np.array(lags)
+
+
+def first_pictures(page: Page, joins: int) -> list[float]:
+    """ms from offer to first picture, of new sessions one after the other."""
+    took = []
+    for _ in range(joins):
+        page.click("#power")
+        page.wait_for_timeout(300)
+        page.click("#power")
+        took.append(_shown(page))
+    return took
+
+
+def _shown(page: Page, seconds: float = 20) -> float:
+    for _ in range(int(seconds / 0.05)):
+        took = page.evaluate("session && session.marks.shown ? session.marks.shown - session.marks.posted : 0")
+        if took:
+            return float(took)
+        page.wait_for_timeout(50)
+    raise SystemExit(
+        f"No picture within {seconds:.0f} s; the page says: {page.inner_text('#words')} {page.inner_text('#trouble')}"
+    )
+
+
+def measure(url: str, args: argparse.Namespace, wav: Path, box: tuple[float, ...], parts: int) -> dict[str, Any]:
+    """Drive the browser; returns all figures."""
+    with sync_playwright() as playwright:
+        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={wav}"]
+        browser = playwright.chromium.launch(executable_path=args.chromium, args=flags)
+        page = browser.new_context(bypass_csp=True, permissions=["microphone"]).new_page()
+        page.goto(url)
+        joins = [_shown(page), *first_pictures(page, args.joins)]
+        if args.actor:
+            page.evaluate("name => { actors.value = name; actors.dispatchEvent(new Event('change')); }", args.actor)
+            page.wait_for_timeout(1000)
+            _shown(page)
+        old = page.evaluate("session.url")
+        page.click("#microphone")
+        for _ in range(100):
+            if page.evaluate("session && session.url") != old:
+                break
+            page.wait_for_timeout(50)
+        joins.append(_shown(page))
+        page.wait_for_timeout(3000)
+        page.evaluate(PROBE, [box, parts])
+        page.wait_for_timeout(args.seconds * 1000)
+        probe = page.evaluate("probe")
+        report = page.evaluate("fetch(session.url).then(answer => answer.json())")
+        size = page.evaluate("[video.videoWidth, video.videoHeight]")
+        version = browser.version
+        browser.close()
+    frames = [frame for frame in probe["frames"][1:] if frame[0]]
+    at = np.array([frame[0] for frame in frames])
+    blocks = np.array(probe["sound"])
+    sound, level = heard_at(blocks), blocks[:, 1]
+    offsets = clapper_offsets(frames, sound, level) if parts > 1 else lip_lags(frames, sound, level)
+    return {
+        "engine": args.engine,
+        "size": size,
+        "seconds": round(float(at[-1] - at[0]) / 1000, 1),
+        "fps": round((frames[-1][1] - frames[0][1]) / (at[-1] - at[0]) * 1000, 2),
+        "gap_max_ms": round(float(np.diff(at).max()), 1),
+        "first_picture_ms": round(float(np.median(joins)), 1),
+        "first_picture_max_ms": round(max(joins), 1),
+        "joins": len(joins),
+        "added_p50_ms": report["added_p50_ms"],
+        "added_p95_ms": report["added_p95_ms"],
+        "av_offsets": len(offsets),
+        "av_offset_p50_ms": round(float(np.median(offsets)), 1) if len(offsets) else None,
+        "av_offset_p95_ms": round(float(np.percentile(np.abs(offsets), 95)), 1) if len(offsets) else None,
+        "holds": report["holds"],
+        "dropped_ms": report["dropped_ms"],
+        "look_ahead": report["look_ahead"],
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "browser": f"Chromium {version}",
+    }
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--engine", choices=["real", "clapper"], default="real")
+    parser.add_argument("--actor", default="", help="who talks; the drawn presenter if left out")
+    parser.add_argument("--home", type=Path, default=None, help="the folder of the actors")
+    parser.add_argument("--wav", type=Path, help="the voice; made with espeak-ng or flite if left out")
+    parser.add_argument("--joins", type=int, default=5, help="how many times to connect anew for the first picture")
+    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome") or "chromium")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        wav, made = args.wav, "a file"
+        if wav is None:
+            wav = Path(folder) / "voice.wav"
+            made = voice(wav)
+        home = args.home or Path(folder)
+        box: tuple[float, ...] = (256 - 96, 256 + 58, 192, 20)
+        parts = 8
+        if args.engine == "real":
+            box, parts = mouth(args.actor or "presenter", home), 1
+        command = [sys.executable, "-c", SERVE, args.engine, str(home)]
+        root = Path(__file__).resolve().parent.parent
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as server:
+            assert server.stdout is not None
+            try:
+                line = server.stdout.readline()
+                if not line.startswith("Serving on "):
+                    raise SystemExit("The server did not start.")
+                start = time.monotonic()
+                figures = measure(line.split()[-1], args, wav.resolve(), box, parts)
+            finally:
+                server.terminate()
+    figures |= {"voice": made, "took_s": round(time.monotonic() - start)}
+    rows = [
+        ("frames shown per second", figures["fps"], ">= 24.5"),
+        ("longest gap, ms", figures["gap_max_ms"], "<= 200"),
+        (
+            f"offer to first picture, ms, median / worst of {figures['joins']}",
+            f"{figures['first_picture_ms']} / {figures['first_picture_max_ms']}",
+            "<= 1500",
+        ),
+        ("added by the server, ms, p50 / p95", f"{figures['added_p50_ms']} / {figures['added_p95_ms']}", "p95 <= 250"),
+        (
+            f"picture after sound, ms, p50 / p95 of |x| ({figures['av_offsets']})",
+            f"{figures['av_offset_p50_ms']} / {figures['av_offset_p95_ms']}",
+            "p95 <= 60",
+        ),
+        ("holds / speech dropped, ms", f"{figures['holds']} / {figures['dropped_ms']}", ""),
+    ]
+    print("| what | measured | at least |\n|---|---|---|")
+    for what, value, wanted in rows:
+        print(f"| {what} | {value} | {wanted} |")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

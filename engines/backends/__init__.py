@@ -1,0 +1,1 @@
+"""What runs a net: `run(inputs) -> outputs`, arrays in, arrays out."""

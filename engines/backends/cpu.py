@@ -1,0 +1,37 @@
+"""The backend `cpu`: ONNX through OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import WeightsFault
+
+Array = NDArray[np.float32]
+
+
+class CpuNet:
+    """A net on the CPU, in float32. One thread by default: a tick's net is too small to share."""
+
+    def __init__(self, onnx: bytes, *, threads: int = 1) -> None:
+        import openvino
+
+        core = openvino.Core()
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        try:
+            model = core.read_model(onnx, b"")
+            self._compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise WeightsFault(f"OpenVINO cannot read the net ({str(error).splitlines()[0]}).", "Install mytalk-live again.") from error
+        info = model.get_rt_info() if "framework" not in model.get_rt_info() else model.get_rt_info()["framework"]
+        self.metadata = {str(key): str(value.astype(str) if hasattr(value, "astype") else value) for key, value in dict(info).items()}
+        """The strings that the file carries."""
+        self._request = self._compiled.create_infer_request()
+        self._outputs = [(name, port) for port in self._compiled.outputs for name in port.get_names()]  # one may have several
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name; the arrays are the caller's own. Not for several threads at once."""
+        self._request.infer(dict(inputs))
+        return {name: self._request.get_tensor(port).data.copy() for name, port in self._outputs}

@@ -1,0 +1,110 @@
+"""Clips into arrays: speech, and the motion that the tracker sees. Packed once, outside the repository."""
+
+from __future__ import annotations
+
+import csv
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import face
+from engines.enrol import Follower
+from engines.motion.space import rest_and_range
+from engines.spec import FPS, RATE, TICK
+from engines.tracker import Tracker
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip, packed. Everything at 25 a second."""
+
+    file: str
+    set: str
+    person: str
+    split: str
+    free: str
+    speech: Float
+    """(N * 640,) at 16 kHz, from the first picture on."""
+    motion: Float
+    """(N, L, 2) in the head's frame."""
+    seen: NDArray[np.bool_]
+    """(N,) whether the face was found."""
+
+
+def prepare(data: Path, cache: Path, jobs: int = 2) -> list[Clip]:
+    """All clips of `data`/manifest.csv; what `cache` does not hold yet is tracked and packed into it."""
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cache.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(jobs) as pool:
+        clips = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=8))
+    return [clip for clip in clips if clip is not None]
+
+
+def _packed(row: dict[str, str], data: Path, cache: Path) -> Clip | None:
+    path = cache / (row["file"].replace("/", "_") + ".npz")
+    text = {name: row[name] for name in ("file", "set", "person", "split", "free")}
+    if not path.exists():
+        landmarks, seen, first = _track(data / row["file"])
+        speech = _speech(data / row["file"], first, len(seen))
+        arrays = {"speech": speech, "motion": _motion(landmarks, seen), "seen": seen}
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **arrays)
+        partial.replace(path)
+    with np.load(path, allow_pickle=False) as found:
+        own = {field.name: found[field.name] for field in fields(Clip) if field.name not in text}
+    return Clip(**text, **own) if own["seen"].mean() > 0.75 else None
+
+
+def _track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
+    """Landmarks (N, 478, 3), whether seen (N,), and the first picture's time in seconds."""
+    with Tracker() as tracker, av.open(str(path)) as container:
+        follower = Follower(tracker)
+        shown, first, before = 0, None, None
+        for frame in container.decode(video=0):
+            at = float(frame.time or 0)
+            first = at if first is None else first
+            while before is not None and shown / FPS < at - first - 1e-3:
+                follower.see(before)
+                shown += 1
+            before = frame.reformat(frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p").to_ndarray()
+        if before is not None:
+            follower.see(before)
+    tracks = follower.tracks()
+    return tracks.landmarks, tracks.seen, first or 0.0
+
+
+def _speech(path: Path, first: float, count: int) -> Float:
+    """(count * 640,) samples from time `first` on; silence where the sound is shorter."""
+    resampler, blocks, begin = av.AudioResampler("flt", "mono", RATE), [], None
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            begin = float(frame.time or 0) if begin is None else begin
+            blocks += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+    blocks += [part.to_ndarray()[0] for part in resampler.resample(None)]
+    offset = round(((begin or 0.0) - first) * RATE)
+    heard = np.concatenate([np.zeros(max(offset, 0), np.float32), *blocks])[max(-offset, 0) :]
+    speech = np.zeros(count * TICK, np.float32)
+    speech[: min(len(heard), len(speech))] = heard[: len(speech)]
+    return speech
+
+
+def _motion(landmarks: Float, seen: NDArray[np.bool_]) -> Float:
+    """Motion as enrolment sees it: under the person's own face as template; lightly smoothed against the tracker's noise."""
+    own = np.median(face.to_head(landmarks[seen], face.pose(landmarks[seen])), 0).astype(np.float32)
+    poses = face.pose(landmarks, own)
+    motion = np.stack([face.motion_onto(p[face.MOTION, :2], pose, own) for p, pose in zip(landmarks, poses, strict=True)])
+    padded = np.pad(motion, [(1, 1), (0, 0), (0, 0)], mode="edge")
+    return (0.15 * padded[:-2] + 0.7 * padded[1:-1] + 0.15 * padded[2:]).astype(np.float32)
+
+
+def in_units(clip: Clip) -> tuple[Float, Float, float]:
+    """A clip's motion as difference from its own rest in units of its own opening range (N, L, 2); rest (L, 2); range."""
+    rest, reach, _ = rest_and_range(clip.motion[clip.seen])
+    return (clip.motion - rest) / reach, rest, reach
