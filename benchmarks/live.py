@@ -8,10 +8,10 @@ What is measured, all at the listener's end unless said:
 - first picture: from the offer's POST to the first picture's expected display time; over `--joins` new sessions.
 - added delay: the server's own count, from the arrival of a tick's last sample (decoded) to its picture's leaving.
 - sound against picture: an AudioWorklet taps the received sound where the browser takes it from its jitter buffer (the
-  delay of the loudspeaker comes on top and is not counted). With the clapper, each picture says which 5 ms of its tick
-  were loud: the offset is (picture's display time + place of the first loud part) - (first loud block of sound), per
-  burst; positive means that the picture is late. With the real engine it is the lag at which the mouth's darkness
-  follows the sound's envelope best, per 6 s: there the lips' own lead or lag is in it.
+  delay of the loudspeaker comes on top and is not counted). Each picture carries a stamp (`realtime.testing.stamp`) that
+  says which 5 ms of the speech that it shows were loud: the offset is (picture's display time + place of the first loud
+  part) - (first loud block of sound), per burst; positive means that the picture is late. It is the wires' offset under
+  the engine's true load; how well lips fit speech is `benchmarks/quality.py`'s to say.
 - sound in to sound out is not measured here.
 """
 
@@ -46,7 +46,8 @@ if __name__ == "__main__":
         serve(store=FakeStore(), port=0, pipeline=FakePipeline)
     else:
         from engines.actor import Store
-        serve(store=Store(Path(sys.argv[2])), port=0)
+        from realtime.testing import StampedPipeline
+        serve(store=Store(Path(sys.argv[2])), port=0, default_actor=sys.argv[3], pipeline=StampedPipeline)
 """
 FLAGS = [
     "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
@@ -54,7 +55,8 @@ FLAGS = [
     "--disable-sync", "--no-first-run", "--disable-default-apps", "--metrics-recording-only",
 ]  # fmt: skip
 PROBE = """
-async ([box, parts]) => {
+async () => {
+  const parts = 8, box = [video.videoWidth / 2 - 96, video.videoHeight - 24, 192, 12];
   const probe = window.probe = { frames: [], sound: [] };
   const context = new AudioContext();
   const worklet = `registerProcessor("tap", class extends AudioWorkletProcessor {
@@ -118,17 +120,6 @@ def voice(path: Path, seconds: float = 12.0, rate: int = 48_000) -> str:
     return Path(tool).name if tool else "tones"
 
 
-def mouth(actor: str, home: Path) -> tuple[float, float, float, float]:
-    """Where the inside of an actor's mouth is in its frames: x, y, width, height in pixels, mean over the frames."""
-    from engines import face
-    from engines.actor import Store
-
-    points = Store(home).load(actor).points[:, list(face.INNER_LIPS)].mean(0)
-    (left, top), (right, bottom) = points.min(0), points.max(0)
-    middle, third = (top + bottom) / 2, (right - left) / 3
-    return float(left + third), float(middle - third / 3), float(third), float(third)
-
-
 def heard_at(blocks: Floats, around: int = 300) -> Floats:
     """When the browser took each block of sound, ms of its own clock: the audio clock's time plus the least that its
     messages took around then (the rest is the main thread's delay)."""
@@ -163,26 +154,6 @@ def clapper_offsets(frames: list[Any], sound: Floats, level: Floats) -> Floats:
     return offsets[np.abs(offsets) < 400]
 
 
-def lip_lags(frames: list[Any], sound: Floats, level: Floats, window: float = 6000) -> Floats:
-    """ms by which the mouth's darkness follows the sound's envelope, per window."""
-    at = np.array([frame[0] for frame in frames])
-    dark = -np.array([frame[3][0] for frame in frames], float)
-    grid = np.arange(at[0], at[-1], 5.0)
-    lips = np.interp(grid, at, dark)
-    order = np.argsort(sound)
-    envelope = np.convolve(np.interp(grid, sound[order], level[order]), np.ones(20) / 20, "same")
-    lags = []
-    for start in range(0, len(grid) - int(window / 5), int(window / 5)):
-        part = slice(start + 80, start + int(window / 5) - 80)
-        scores = []
-        for shift in range(-80, 81):
-            moved = lips[part.start + shift : part.stop + shift]
-            scores.append(np.corrcoef(moved, envelope[part])[0, 1] if moved.std() > 0 else 0.0)
-        if max(scores) > 0.3:
-            lags.append((int(np.argmax(scores)) - 80) * 5.0)
-    return np.array(lags)
-
-
 def first_pictures(page: Page, joins: int) -> list[float]:
     """ms from offer to first picture, of new sessions one after the other."""
     took = []
@@ -205,7 +176,7 @@ def _shown(page: Page, seconds: float = 20) -> float:
     )
 
 
-def measure(url: str, args: argparse.Namespace, wav: Path, box: tuple[float, ...], parts: int) -> dict[str, Any]:
+def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
     """Drive the browser; returns all figures."""
     with sync_playwright() as playwright:
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={wav}"]
@@ -213,10 +184,6 @@ def measure(url: str, args: argparse.Namespace, wav: Path, box: tuple[float, ...
         page = browser.new_context(bypass_csp=True, permissions=["microphone"]).new_page()
         page.goto(url)
         joins = [_shown(page), *first_pictures(page, args.joins)]
-        if args.actor:
-            page.evaluate("name => { actors.value = name; actors.dispatchEvent(new Event('change')); }", args.actor)
-            page.wait_for_timeout(1000)
-            _shown(page)
         old = page.evaluate("session.url")
         page.click("#microphone")
         for _ in range(100):
@@ -225,7 +192,7 @@ def measure(url: str, args: argparse.Namespace, wav: Path, box: tuple[float, ...
             page.wait_for_timeout(50)
         joins.append(_shown(page))
         page.wait_for_timeout(3000)
-        page.evaluate(PROBE, [box, parts])
+        page.evaluate(PROBE)
         page.wait_for_timeout(args.seconds * 1000)
         probe = page.evaluate("probe")
         report = page.evaluate("fetch(session.url).then(answer => answer.json())")
@@ -236,7 +203,7 @@ def measure(url: str, args: argparse.Namespace, wav: Path, box: tuple[float, ...
     at = np.array([frame[0] for frame in frames])
     blocks = np.array(probe["sound"])
     sound, level = heard_at(blocks), blocks[:, 1]
-    offsets = clapper_offsets(frames, sound, level) if parts > 1 else lip_lags(frames, sound, level)
+    offsets = clapper_offsets(frames, sound, level)
     return {
         "engine": args.engine,
         "size": size,
@@ -264,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--engine", choices=["real", "clapper"], default="real")
-    parser.add_argument("--actor", default="", help="who talks; the drawn presenter if left out")
+    parser.add_argument("--actor", default="presenter", help="who talks")
     parser.add_argument("--home", type=Path, default=None, help="the folder of the actors")
     parser.add_argument("--wav", type=Path, help="the voice; made with espeak-ng or flite if left out")
     parser.add_argument("--joins", type=int, default=5, help="how many times to connect anew for the first picture")
@@ -276,11 +243,7 @@ def main() -> None:
             wav = Path(folder) / "voice.wav"
             made = voice(wav)
         home = args.home or Path(folder)
-        box: tuple[float, ...] = (256 - 96, 256 + 58, 192, 20)
-        parts = 8
-        if args.engine == "real":
-            box, parts = mouth(args.actor or "presenter", home), 1
-        command = [sys.executable, "-c", SERVE, args.engine, str(home)]
+        command = [sys.executable, "-c", SERVE, args.engine, str(home), args.actor]
         root = Path(__file__).resolve().parent.parent
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as server:
             assert server.stdout is not None
@@ -289,7 +252,7 @@ def main() -> None:
                 if not line.startswith("Serving on "):
                     raise SystemExit("The server did not start.")
                 start = time.monotonic()
-                figures = measure(line.split()[-1], args, wav.resolve(), box, parts)
+                figures = measure(line.split()[-1], args, wav.resolve())
             finally:
                 server.terminate()
     figures |= {"voice": made, "took_s": round(time.monotonic() - start)}

@@ -145,7 +145,7 @@ class Store:
         if (folder / "actor.json").exists():
             return folder
         if name == BUILT_IN:
-            return Path(str(files("engines").joinpath("presenter")))
+            return Path(str(files("engines").joinpath("actors", BUILT_IN)))
         names = self.names()
         near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
         raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")

@@ -30,6 +30,7 @@ Float = NDArray[np.float32]
 LOOK_AHEAD = 2
 HIDDEN, COMPONENTS = 192, 20
 TICKS, BATCH = 75, 32
+_SILENT = 0.3  # weight of a tick of silence against one of speech
 HELD_OUT = 18  # people of `train` that choose the checkpoint
 _SHARE = np.array([1.0] * 20 + [1.5] * 20 + [0.5] * 20, np.float32)  # outer lips, inner lips, jaw
 _AT = {int(point): at for at, point in enumerate(face.MOTION)}
@@ -119,12 +120,12 @@ def lesson(clip: Clip, space: Space, random: np.random.Generator) -> Lesson:
         high = np.minimum(low + 1, len(components) - 1)
         components = components[low] + (at - low)[:, None].astype(np.float32) * (components[high] - components[low])
         weight, speech = weight[low], speech[: len(low) * TICK]
-    before, after = random.integers(0, 20), random.integers(LOOK_AHEAD, 25)
+    before, after = random.integers(0, 12), random.integers(LOOK_AHEAD, 15)
     rest = space.encode(np.zeros((1, face.L, 2), np.float32))
     speech = np.concatenate([np.zeros(before * TICK, np.float32), speech, np.zeros(after * TICK, np.float32)])
     components = np.concatenate([np.repeat(rest, before, 0), components, np.repeat(rest, after, 0)])
     calm = 4  # ticks next to speech that may still move
-    silent = [np.r_[np.ones(max(n - calm, 0)), np.zeros(min(n, calm))] for n in (before, after)]
+    silent = [np.r_[np.full(max(n - calm, 0), _SILENT), np.zeros(min(n, calm))] for n in (before, after)]
     weight = np.concatenate([silent[0], weight, silent[1][::-1]])
     if random.random() < 0.6:
         speech = speech + random.normal(0, 10 ** random.uniform(-4.5, -2), len(speech)).astype(np.float32)
@@ -166,9 +167,11 @@ def losses(out: Tensor, true: Tensor, weight: Tensor, space: Space) -> Tensor:
         moved = (components @ decode).unflatten(-1, (face.L, 2))
         return moved[..., _AT[14], 1] - moved[..., _AT[13], 1], moved[..., _AT[291], 0] - moved[..., _AT[61], 0]
 
+    spoken = (weight > _SILENT + 1e-3).float()  # else telling speech from silence would be enough
+
     def apart(a: Tensor, b: Tensor) -> Tensor:
-        count = weight.sum(1, keepdim=True).clamp(min=1)
-        a, b = ((x - (x * weight).sum(1, keepdim=True) / count) * weight for x in (a, b))
+        count = spoken.sum(1, keepdim=True).clamp(min=1)
+        a, b = ((x - (x * spoken).sum(1, keepdim=True) / count) * spoken for x in (a, b))
         return (1 - (a * b).sum(1) / ((a * a).sum(1) * (b * b).sum(1) + 1e-4).sqrt()).mean()
 
     (opening, width), (true_opening, true_width) = curves(out), curves(true)
@@ -322,8 +325,9 @@ def train_all(data: Path, cache: Path, out: Path, minutes: float, count: int, fr
             shown = (space.mean + predicted(net, clip) @ space.decode).reshape(-1, face.L, 2)
             moved, rest, reach = in_units(clip)
             found = all_figures(clip.motion, rest + shown * reach, speech_frames(clip.speech, len(moved)) & clip.seen)
-            rs += [found["opening r"] + found["width r"]] if found else []
-        return float(np.mean(rs)) / 2
+            rs += [[found["opening r"], found["width r"]]] if found else []
+        print("held out, opening r {:.3f}, width r {:.3f}".format(*np.mean(rs, 0)))
+        return float(np.mean(rs))
 
     name = "free-" if free else ""
     nets = [train_one(fit, judge, space, seed, minutes, cache / f"{name}gru-{seed}.pt") for seed in range(count)]

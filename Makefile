@@ -1,0 +1,57 @@
+# Everything that a fresh checkout needs: `make test`, `make serve`, `make demo`.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := $(VENV)/bin
+EXTRAS ?= test
+HOST ?= 127.0.0.1
+PORT ?= 8008
+
+.PHONY: help install system test check format serve demo bench clean
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
+
+# Dependencies are overridden by [tool.uv] in pyproject.toml: no jax, no second OpenCV.
+$(VENV)/.installed-$(EXTRAS): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "error: Python 3.11 or 3.12 is needed. hint: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
+
+# The browser test drives Chromium. Where it is there already, nothing happens.
+system:  ## install the Debian packages that the tests use
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
+			echo "warning: Chromium could not be installed: its tests are skipped." >&2; \
+		else \
+			echo "warning: Chromium is not there: its tests are skipped. hint: apt-get install chromium" >&2; \
+		fi
+
+check: install  ## ruff and mypy only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: install system check  ## all checks, then all tests
+	$(BIN)/python -m pytest
+
+format: install  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+serve: $(VENV)/.installed-$(EXTRAS)  ## the server and its page on 127.0.0.1
+	$(BIN)/mytalk serve --host $(HOST) --port $(PORT)
+
+demo: install  ## demo.mp4: the drawn presenter says the shipped speech
+	$(BIN)/mytalk demo -o demo.mp4 --overwrite
+
+bench: install  ## speed on this machine
+	$(BIN)/python -m benchmarks.speed
+
+clean:  ## remove caches (not the virtual environment)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache build dist demo.mp4
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

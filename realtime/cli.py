@@ -1,0 +1,321 @@
+"""The command `mytalk`: thin. The only place that sets up logging or exits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from engines.errors import Fault
+from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
+
+if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
+    from engines.actor import Actor, Store
+    from realtime.settings import Settings
+
+FILE = click.Path(path_type=Path)
+
+
+def _settings(given: dict[str, Any], **more: Any) -> Settings:
+    from realtime.settings import load
+
+    return load({"home": given["home"], **more}, os.environ, given["config"])
+
+
+def _store(settings: Settings) -> Store:
+    from engines.actor import Store
+
+    return Store(settings.actors)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _warn(sentence: str) -> None:
+    _say(f"warning: {sentence}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--home", type=FILE, help="Data folder (else MYTALK_HOME, else the user's own).")
+@click.option("--config", type=FILE, help="Settings file (else ./mytalk.toml).")
+@click.option("--debug", is_flag=True, help="Log more; show tracebacks.")
+@click.version_option(package_name="mytalk-live", prog_name="mytalk", message="%(prog)s %(version)s")
+@click.pass_context
+def mytalk(context: click.Context, home: Path | None, config: Path | None, debug: bool) -> None:
+    """Speech comes in; a face comes out whose lips say it: into a file, or live.
+
+    Only for faces and voices of people who agreed to it: see docs/consent.md.
+    """
+    context.obj = {"home": home, "config": config, "debug": debug}
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@mytalk.group()
+def actor() -> None:
+    """Add, list, show and remove actors: people that can talk."""
+
+
+@actor.command()
+@click.argument("name")
+@click.argument("source", type=FILE, metavar="VIDEO|PHOTO")
+@click.option("--face", type=click.IntRange(min=1), help="Which face, by size, where there are several.")
+@click.pass_obj
+def add(given: dict[str, Any], name: str, source: Path, face: int | None) -> None:
+    """Enrol the person of a video or photo as NAME."""
+    store = _store(_settings(given))
+    if store.folder(name).exists():
+        from engines.errors import ActorFault
+
+        raise ActorFault(
+            f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}"
+        )
+    with _enrolled(source, face, name=name) as made:
+        from engines.portrait import preview
+
+        store.add(made, preview(made))
+        words = f"{len(made.frames)} pictures of {made.size[0]}x{made.size[1]}, {len(made.references.frame)} references"
+    click.echo(f"{name} is enrolled: {words}.")
+
+
+@actor.command("list")
+@click.pass_obj
+def list_(given: dict[str, Any]) -> None:
+    """List all actors."""
+    for name in _store(_settings(given)).names():
+        click.echo(name)
+
+
+@actor.command()
+@click.argument("name")
+@click.option("-o", "--output", type=FILE, help="Picture to write; NAME.png in this folder if not given.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.pass_obj
+def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool) -> None:
+    """Write a picture of an actor: landmarks, crop, mask, references."""
+    store = _store(_settings(given))
+    store.find(name)
+    out = output or Path(f"{name}.png")
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise OutputFault(f"{out.name} is not a name for a picture.", "Let it end in .png, .jpg or .webp.")
+    if out.exists() and not overwrite:
+        raise OutputFault(f"{out} exists already.", "Choose another name with -o, or say --overwrite.")
+    from engines.portrait import sheet
+
+    shown = store.load(name)
+    _write(out, _encoded(sheet(shown), out.suffix))
+    size = f"{shown.size[0]}x{shown.size[1]}"
+    click.echo(f"{name}: {len(shown.frames) / 25:.1f} s of {size}, from {shown.source or 'a file'}; see {out}")
+
+
+@actor.command()
+@click.argument("name")
+@click.pass_obj
+def remove(given: dict[str, Any], name: str) -> None:
+    """Remove an actor and its files."""
+    _store(_settings(given)).remove(name)
+    click.echo(f"{name} is removed.")
+
+
+@mytalk.command()
+@click.argument("who", metavar="ACTOR|VIDEO|PHOTO")
+@click.argument("speech", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="Video to write: .mp4, .m4v, .mov or .mkv.")
+@click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Where in the actor's own video to begin.")
+@click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output.")
+@click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 18].")
+@click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.pass_obj
+def dub(
+    given: dict[str, Any], who: str, speech: Path, output: Path, start: float, fps: float, crf: int | None,
+    face: int | None, seed: int, overwrite: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
+    settings = _settings(given, crf=crf)
+    from realtime.dub import check_options, check_output
+
+    check_options(fps, settings.crf)
+    source = Path(who)
+    is_file = source.is_file()
+    check_output(output, (source, speech) if is_file else (speech,), overwrite=overwrite)
+    _must_have_sound(speech)
+    if not is_file and ((source.suffix and len(source.suffix) < 6) or len(source.parts) > 1):
+        raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
+    options = {"start": start, "fps": fps, "crf": settings.crf, "seed": seed, "overwrite": overwrite}
+    if is_file:
+        with _enrolled(source, face, quiet) as someone:
+            _dub(someone, speech, output, quiet, **options)
+    else:
+        if face is not None:
+            raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
+        _dub(_store(settings).load(who), speech, output, quiet, **options)
+
+
+@mytalk.command()
+@click.option("-o", "--output", type=FILE, default=Path("demo.mp4"), show_default=True, help="Video to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.pass_obj
+def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> None:
+    """Write a video of the drawn presenter saying the shipped speech."""
+    settings = _settings(given)
+    from realtime.demo import shipped_speech
+    from realtime.dub import check_output
+
+    check_output(output, (), overwrite=overwrite)
+    with shipped_speech() as speech:
+        _dub(_store(settings).load(settings.actor), speech, output, quiet, crf=settings.crf, overwrite=overwrite)
+
+
+@mytalk.command()
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [default: 8008].")
+@click.option("--actor", "who", help="Who is shown where nobody is named [default: presenter].")
+@click.pass_obj
+def serve(given: dict[str, Any], host: str | None, port: int | None, who: str | None) -> None:
+    """Serve talking actors over WebRTC, with a page to try them."""
+    settings = _settings(given, host=host, port=port, actor=who)
+    from realtime.server.app import serve as run
+
+    run(store=_store(settings), host=settings.host, port=settings.port, default_actor=settings.actor)
+
+
+def _must_have_sound(path: Path) -> None:
+    """Refuse a file without sound before anything else is done."""
+    from realtime.errors import MediaFault
+    from realtime.media import probe
+
+    if not probe(path).sound:
+        raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
+
+
+def _dub(who: Actor, speech: Path, output: Path, quiet: bool, **options: Any) -> None:
+    from engines.pipeline import Pipeline
+    from realtime.dub import dub
+
+    pipeline = Pipeline()
+    with _progress(f"{who.name} speaks", quiet) as progress:
+        report = dub(who, speech, output, pipeline=pipeline, warn=_warn, progress=progress, **options)
+    if not quiet:
+        click.echo(f"{output}: {report.pictures} pictures, {report.seconds:.2f} s of speech.")
+
+
+@contextmanager
+def _enrolled(source: Path, face: int | None, quiet: bool = False, name: str | None = None) -> Iterator[Actor]:
+    from realtime.dub import enrolled
+
+    with ExitStack() as stack:
+        with _progress(f"looking at {source.name}", quiet) as progress:
+            seen = enrolled(source, name=name, face_number=face, warn=_warn, progress=lambda done: progress(done, None))
+            with _hushed():
+                someone = stack.enter_context(seen)
+        yield someone
+
+
+@contextmanager
+def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr, where that is a terminal: pictures a second, times real time, time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        """Pictures a second, and how many times real time that is."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed or 0.0
+            return Text(f"{speed:5.1f} fps {speed / 25:4.1f}x")
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} pictures"),
+        Speed(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep MediaPipe's C++ side, which cannot be asked to be quiet, off stderr; what Python says goes through."""
+    if sys.stderr is not sys.__stderr__ or logging.getLogger().isEnabledFor(logging.DEBUG):
+        yield
+        return
+    own, kept = sys.stderr, os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing, os.fdopen(os.dup(kept), "w", buffering=1) as through:
+            os.dup2(nothing.fileno(), 2)
+            sys.stderr = through
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        sys.stderr = own
+
+
+def _encoded(picture: Any, suffix: str) -> bytes:
+    """An RGB picture as the bytes of a file."""
+    import cv2
+
+    return bytes(cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file beside its name, then rename it."""
+    building = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        building.write_bytes(data)
+        building.replace(path)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """A polite kill cleans up as Ctrl-C does."""
+    sys.exit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command. Faults end in one sentence, a hint and exit code 2; bugs in a traceback."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        mytalk.main(arguments, prog_name="mytalk", standalone_mode=False)
+    except Fault as fault:
+        _leave(fault)
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        mended = fault_of(error)
+        if mended is None:
+            raise
+        _leave(mended)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted: nothing is left behind.")
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(0)
+
+
+def _leave(fault: Fault) -> NoReturn:
+    logging.getLogger(__name__).debug("fault", exc_info=True)
+    _say(sentences(fault))
+    sys.exit(EXIT_FAULT)

@@ -1,0 +1,1 @@
+"""The server: signalling, sessions, tracks, and the page."""

@@ -1,0 +1,97 @@
+"""Settings, validated once and frozen: defaults, then mytalk.toml, then the environment, then options."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_dir
+
+from realtime.errors import SettingsFault
+
+FILE = "mytalk.toml"
+PREFIX = "MYTALK_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person may set once for all commands: so named in mytalk.toml, MYTALK_HOME etc. in the environment."""
+
+    home: Path = Path(user_data_dir("mytalk-live", appauthor=False))
+    """The data folder: actors, caches."""
+    host: str = "127.0.0.1"
+    """Where the server listens: this machine only, in this version."""
+    port: int = 8008
+    actor: str = "presenter"
+    """Who is shown where nobody is named."""
+    crf: int = 18
+    """Quality of files: 0 (largest) to 51."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise SettingsFault(f"{self.port} is not a port.", "Choose one from 1 to 65535, or 0 for any that is free.")
+        if not 0 <= self.crf <= 51:
+            raise SettingsFault(
+                f"A quality (crf) of {self.crf} does not exist.",
+                "Choose one from 0 (largest) to 51; 18 is the default.",
+            )
+        if not self.host or not self.actor:
+            raise SettingsFault("The host and the actor must have a name.", "Leave the setting out for its default.")
+
+    @property
+    def actors(self) -> Path:
+        """The folder of the actors."""
+        return self.home / "actors"
+
+
+_KINDS = {field.name: {"Path": Path, "int": int, "str": str}[str(field.type)] for field in fields(Settings)}
+
+
+def load(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Put the settings together. `options` that are None count as not given. Raises SettingsFault.
+
+    `file` is read if given; else mytalk.toml of the current folder if there is one.
+    """
+    values: dict[str, Any] = {}
+    path = file if file is not None else Path(FILE)
+    if file is not None or path.is_file():
+        values |= _from_file(path)
+    for name in _KINDS:
+        if environment.get(PREFIX + name.upper()):
+            values[name] = _typed(name, environment[PREFIX + name.upper()], f"the environment's {PREFIX}{name.upper()}")
+    values |= {name: _typed(name, value, f"--{name}") for name, value in options.items() if value is not None}
+    if "home" in values:
+        values["home"] = values["home"].expanduser()
+    return Settings(**values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        text = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsFault(f"{path} is not valid TOML: {error}.", "Mend it, or move it away.") from error
+    for name in text:
+        if name not in _KINDS:
+            near = difflib.get_close_matches(name, _KINDS, 1)
+            raise SettingsFault(
+                f"{path} has an unknown setting: {name}.",
+                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(_KINDS)}.",
+            )
+    return {name: _typed(name, value, str(path)) for name, value in text.items()}
+
+
+def _typed(name: str, value: object, where: str) -> Any:
+    kind = _KINDS[name]
+    try:
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+            raise ValueError(value)
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        wanted = {int: "a whole number", str: "a text", Path: "a folder"}[kind]
+        raise SettingsFault(
+            f"{name} in {where} must be {wanted}, not {value!r}.", "Correct it or leave it out."
+        ) from error

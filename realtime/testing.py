@@ -1,0 +1,192 @@
+"""Fakes that ship: a clock of one's own, actors without files, and an engine whose cost and pictures are known."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.actor import Actor
+from engines.errors import UnknownActor
+from engines.pipeline import Conversation, Pipeline
+from engines.spec import Float, Picture
+from realtime.clock import WallClock
+
+
+class VirtualClock:
+    """Time that goes only when told: `advance` wakes who sleeps, in order."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        """See `realtime.clock.Clock.now`."""
+        return self._now
+
+    async def sleep_until(self, when: float) -> None:
+        """See `realtime.clock.Clock.sleep_until`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (when, next(self._order), future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Let time go by; whoever wakes runs at the moment that it waited for."""
+        end = self._now + seconds
+        wall = WallClock()
+        while True:
+            for _ in range(5):
+                await wall.sleep_until(0)
+            if not self._sleepers or self._sleepers[0][0] > end:
+                break
+            when, _, future = heapq.heappop(self._sleepers)
+            self._now = max(self._now, when)
+            if not future.done():
+                future.set_result(None)
+        self._now = end
+
+
+@dataclass(frozen=True)
+class FakeActor:
+    """As much of an actor as the worker and `FakePipeline` look at."""
+
+    name: str
+    size: tuple[int, int]
+    frames: list[Picture] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FakeStore:
+    """Actors without files: a plain picture each, of its own brightness."""
+
+    actors: tuple[str, ...] = ("presenter", "second")
+    size: tuple[int, int] = (512, 512)
+
+    def names(self) -> list[str]:
+        """All actors."""
+        return list(self.actors)
+
+    def find(self, name: str) -> Path:
+        """Their folder, which is empty. Raises UnknownActor."""
+        if name not in self.actors:
+            raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(self.actors)}?")
+        return Path(tempfile.gettempdir()) / "mytalk-no-such-folder"
+
+    def load(self, name: str) -> Any:
+        """A fake actor."""
+        width, height = self.size
+        picture = np.full((height * 3 // 2, width), 128, np.uint8)
+        picture[:height] = 60 + 40 * self.actors.index(name)
+        return FakeActor(name, self.size, [picture])
+
+
+PARTS = 8
+"""Parts of a tick that the fake engine tells apart."""
+
+
+@dataclass(frozen=True)
+class FakeConversation:
+    """Its state: the ticks heard, and of the last few which of their parts were loud."""
+
+    actor: Any
+    tick: int = 0
+    loud: tuple[tuple[bool, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class FakePipeline:
+    """In place of `engines.pipeline.Pipeline`: a clapper. Its picture is the actor's first frame, with a bar that moves
+    and a box in the middle that is white in ticks of loud speech and black in others. `stamp` says the
+    same of each 5 ms of the tick. A tick costs `cost` seconds. An actor called "broken" breaks
+    at its tenth tick.
+    """
+
+    look_ahead: int = 2
+    cost: float = 0.0
+    loud: float = 0.02
+
+    def start(self, actor: Actor | FakeActor, seed: int = 0, first: int = 0) -> FakeConversation:
+        """See `Pipeline.start`."""
+        return FakeConversation(actor)
+
+    def step(
+        self, conversations: Sequence[FakeConversation], speech: Float
+    ) -> tuple[list[FakeConversation], list[Picture | None]]:
+        """See `Pipeline.step`."""
+        if self.cost:
+            clock = WallClock()
+            end = clock.now() + self.cost
+            while clock.now() < end:  # busy, as an engine is
+                pass
+        after, pictures = [], []
+        for conversation, heard in zip(conversations, speech, strict=True):
+            if conversation.actor.name == "broken" and conversation.tick == 10:
+                raise RuntimeError("as declared")
+            loud = (*conversation.loud, loud_parts(heard, self.loud))[-1 - self.look_ahead :]
+            shown = conversation.tick - self.look_ahead
+            pictures.append(self._draw(conversation.actor, shown, loud[0]) if shown >= 0 else None)
+            after.append(replace(conversation, tick=conversation.tick + 1, loud=loud))
+        return after, pictures
+
+    def _draw(self, actor: Any, tick: int, loud: tuple[bool, ...]) -> Picture:
+        width, height = actor.size
+        picture: Picture = np.array(actor.frames[0])
+        at = tick * 8 % (width - 32)
+        picture[48:72, at : at + 32] = 220
+        left, middle = width // 2, height // 2
+        picture[middle - 48 : middle + 48, left - 48 : left + 48] = 235 if any(loud) else 16
+        stamp(picture, loud)
+        return picture
+
+
+class StampedPipeline:
+    """The real engine, whose pictures also show what they are of: see `stamp`. For benchmarks."""
+
+    def __init__(self) -> None:
+        self._pipeline = Pipeline()
+
+    @property
+    def look_ahead(self) -> int:
+        """See `Pipeline.look_ahead`."""
+        return self._pipeline.look_ahead
+
+    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
+        """See `Pipeline.start`."""
+        return self._pipeline.start(actor, seed, first), ()
+
+    def step(
+        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float
+    ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
+        """See `Pipeline.step`."""
+        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech)
+        loud = [
+            (*before, loud_parts(heard))[-1 - self.look_ahead :]
+            for (_, before), heard in zip(conversations, speech, strict=True)
+        ]
+        stamped: list[Picture | None] = []
+        for picture, parts in zip(pictures, loud, strict=True):
+            stamped.append(None if picture is None else picture.copy())
+            if stamped[-1] is not None:
+                stamp(stamped[-1], parts[0])
+        return list(zip(after, loud, strict=True)), stamped
+
+
+def loud_parts(heard: Float, threshold: float = 0.02) -> tuple[bool, ...]:
+    """Which of the parts of a tick of speech are loud."""
+    return tuple((np.sqrt(np.mean(heard.reshape(PARTS, -1) ** 2, 1)) > threshold).tolist())
+
+
+def stamp(picture: Picture, loud: Sequence[bool]) -> None:
+    """Draw eight boxes of 24 x 20 pixels at the foot of a picture: white where that part of its tick is loud."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    for part, on in enumerate(loud):
+        at = width // 2 - PARTS * 12 + part * 24
+        picture[height - 28 : height - 8, at : at + 24] = 235 if on else 16

@@ -1,0 +1,249 @@
+"""The inference process: one pipeline, its actors and conversations. No asyncio here: `realtime.engine` is its client.
+
+Messages go over a pipe as bytes, never pickled: a letter, then JSON, or a fixed struct for speech and pictures.
+Pictures go through shared memory: a ring of slots for each conversation, each with its sequence number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import struct
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.actor import Actor
+from engines.errors import Fault
+from engines.spec import TICK, Float, Picture
+
+log = logging.getLogger(__name__)
+
+SLOTS = 8
+"""Pictures in a ring: more than may ever wait in the engine (`pacer.AHEAD`)."""
+WARM = 5
+"""Ticks with pictures that are made before the process says that it is ready."""
+KEPT = 4
+"""Actors that stay loaded although nobody talks."""
+SPEECH = struct.Struct("<cIQ")
+PICTURE = struct.Struct("<cIQ?")
+_HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 of the picture that the slot holds
+
+
+class Talks(Protocol):
+    """What the worker needs of `engines.pipeline.Pipeline`, and what a fake has to do."""
+
+    @property
+    def look_ahead(self) -> int:
+        """Ticks between hearing speech and having its picture."""
+        ...
+
+    def start(self, actor: Any, seed: int = 0, first: int = 0) -> Any:
+        """A new conversation."""
+        ...
+
+    def step(self, conversations: Sequence[Any], speech: Float) -> tuple[list[Any], list[Picture | None]]:
+        """One tick of each."""
+        ...
+
+
+class Actors(Protocol):
+    """What the server and the worker need of `engines.actor.Store`."""
+
+    def names(self) -> list[str]:
+        """All actors."""
+        ...
+
+    def find(self, name: str) -> Path:
+        """The folder of an actor."""
+        ...
+
+    def load(self, name: str) -> Actor:
+        """Load an actor."""
+        ...
+
+
+class Ring:
+    """Slots for pictures of one size in shared memory; one writes, one reads, without locks."""
+
+    def __init__(self, width: int, height: int, name: str | None = None) -> None:
+        self.shape = (height * 3 // 2, width)
+        stride = _HEADER + (self.shape[0] * self.shape[1] + 63) // 64 * 64
+        self._memory = SharedMemory(name, create=name is None, size=stride * SLOTS)
+        self.name = self._memory.name
+        self._slots: NDArray[np.uint8] = np.ndarray((SLOTS, stride), np.uint8, self._memory.buf)
+
+    def write(self, sequence: int, picture: Picture) -> None:
+        """Put a picture into its slot."""
+        slot = self._slots[sequence % SLOTS]
+        mark = slot[:8].view(np.uint64)
+        mark[0] = 0
+        slot[_HEADER : _HEADER + picture.size] = picture.reshape(-1)
+        mark[0] = sequence + 1
+
+    def read(self, sequence: int) -> Picture | None:
+        """A copy of a picture, or None if its slot holds another by now."""
+        slot = self._slots[sequence % SLOTS]
+        mark = slot[:8].view(np.uint64)
+        if mark[0] != sequence + 1:
+            return None
+        picture = slot[_HEADER : _HEADER + self.shape[0] * self.shape[1]].reshape(self.shape).copy()
+        return picture if mark[0] == sequence + 1 else None
+
+    def forget(self) -> None:
+        """Remove the name; the memory goes when both sides have closed."""
+        self._memory.unlink()
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        del self._slots
+        self._memory.close()
+
+
+@dataclass
+class _Talk:
+    """One conversation in the worker."""
+
+    state: Any
+    ring: Ring
+    speech: deque[tuple[int, Float]] = field(default_factory=deque)
+
+
+class _Worker:
+    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors) -> None:
+        self._pipe, self._pipeline, self._store = pipe, pipeline, store
+        self._talks: dict[int, _Talk] = {}
+        self._actors: OrderedDict[str, Actor] = OrderedDict()
+        self._sending = threading.Lock()
+        self._loaded: deque[tuple[int, str, Actor, Any]] = deque()
+        self._orders: deque[tuple[int, str]] = deque()
+        self._ordered = threading.Semaphore(0)
+
+    def warm(self, name: str) -> None:
+        """Talk to nobody for a few ticks: what is slow the first time is done before anyone waits for it."""
+        try:
+            actor = self._actors[name] = self._store.load(name)
+            talks = [self._pipeline.start(actor)]
+            for _ in range(self._pipeline.look_ahead + WARM):
+                talks, _ = self._pipeline.step(talks, np.zeros((1, TICK), np.float32))
+        except Fault as fault:  # who asks for this actor will hear it
+            log.warning("%s", fault)
+
+    def run(self) -> None:
+        """Until the other side of the pipe closes."""
+        threading.Thread(target=self._load, daemon=True, name="actors").start()
+        self._say("ready", look_ahead=self._pipeline.look_ahead)
+        while True:
+            waiting = any(talk.speech for talk in self._talks.values())
+            if self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
+                self._take(self._pipe.recv_bytes())
+            elif waiting:
+                self._step()
+            while self._loaded:
+                self._open(*self._loaded.popleft())
+
+    def _take(self, message: bytes) -> None:
+        if message[:1] == b"S":
+            _, session, sequence = SPEECH.unpack_from(message)
+            if talk := self._talks.get(session):
+                talk.speech.append((sequence, np.frombuffer(message, np.float32, TICK, SPEECH.size)))
+            return
+        order = json.loads(message[1:])
+        session = order["session"]
+        if order["what"] == "open":
+            self._orders.append((session, order["actor"]))
+            self._ordered.release()
+        elif talk := self._talks.pop(session, None):
+            talk.ring.close()
+
+    def _load(self) -> None:
+        """Load actors beside the ticks of others, so that opening one stalls nobody."""
+        while True:
+            self._ordered.acquire()
+            session, name = self._orders[0]
+            try:
+                actor = self._actors.get(name)
+                if actor is None:
+                    actor = self._store.load(name)
+                    actor.frames[0]
+                self._loaded.append((session, name, actor, self._pipeline.start(actor, seed=session)))
+            except Fault as fault:
+                self._say("refused", session=session, code=fault.code, message=fault.message, hint=fault.hint)
+            except Exception:
+                log.exception("actor %s cannot be loaded", name)
+                self._say(
+                    "refused",
+                    session=session,
+                    code="engine",
+                    message=f"Actor {name!r} cannot be loaded.",
+                    hint="See the server's log.",
+                )
+            self._orders.popleft()
+
+    def _open(self, session: int, name: str, actor: Actor, state: Any) -> None:
+        self._actors[name] = actor
+        self._actors.move_to_end(name)
+        while len(self._actors) > KEPT:  # those in use live on in their conversations
+            self._actors.popitem(last=False)
+        ring = Ring(*actor.size)
+        self._talks[session] = _Talk(state, ring)
+        self._say("opened", session=session, ring=ring.name, width=actor.size[0], height=actor.size[1])
+
+    def _step(self) -> None:
+        """One tick of every conversation that has speech waiting."""
+        due = [session for session, talk in self._talks.items() if talk.speech]
+        heard = [self._talks[session].speech.popleft() for session in due]
+        try:
+            self._answer(due, heard)
+        except Exception:  # the worker's border: whose conversation it was shows one by one
+            log.exception("a tick of %d conversations failed", len(due))
+            for session, speech in zip(due, heard, strict=True):
+                self._step_alone(session, speech)
+
+    def _step_alone(self, session: int, heard: tuple[int, Float]) -> None:
+        """One tick of a conversation; if it fails, the conversation ends, the others go on."""
+        try:
+            self._answer([session], [heard])
+        except Fault as fault:
+            self._drop(session, fault)
+        except Exception:
+            log.exception("conversation %d ends", session)
+            self._drop(session, Fault("This actor's pictures cannot be made.", "See the server's log."))
+
+    def _drop(self, session: int, fault: Fault) -> None:
+        self._talks.pop(session).ring.close()
+        self._say("refused", session=session, code=fault.code, message=fault.message, hint=fault.hint)
+
+    def _answer(self, due: Sequence[int], heard: Sequence[tuple[int, Float]]) -> None:
+        talks = [self._talks[session] for session in due]
+        speech = np.stack([samples for _, samples in heard])
+        states, pictures = self._pipeline.step([talk.state for talk in talks], speech)
+        for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
+            talk.state = state
+            if picture is not None:
+                talk.ring.write(sequence, picture)
+            with self._sending:
+                self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
+
+    def _say(self, what: str, **rest: Any) -> None:
+        with self._sending:
+            self._pipe.send_bytes(b"J" + json.dumps({"what": what, **rest}).encode())
+
+
+def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str) -> None:
+    """The inference process. `actor` is who will probably be asked for first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
+    with contextlib.suppress(EOFError, OSError):  # the server has gone
+        worker = _Worker(pipe, factory(), store)
+        worker.warm(actor)
+        worker.run()

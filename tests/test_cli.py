@@ -1,0 +1,203 @@
+"""The command: what a person mistypes gets one sentence, a hint and exit code 2; and nothing is written."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import engines.actor
+import engines.pipeline
+from engines.errors import ActorFault, Fault, UnknownActor
+from realtime.cli import main
+from realtime.errors import StorageFault, fault_of, problem
+from realtime.settings import Settings, load
+from tests.made import noise, write_clip, write_wav
+from tests.test_dub import ACTOR, Counting
+
+Outcome = SimpleNamespace
+
+
+@pytest.fixture
+def mytalk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command in an empty folder: its exit code, stdout, stderr."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Outcome(code=left.value.code, out=out, err=err, files=sorted(path.name for path in folder.iterdir()))
+
+    return run
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """A pipeline that only counts, with a grey actor for every name."""
+    pipeline = Counting()
+    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda: pipeline)
+    monkeypatch.setattr(engines.actor.Store, "load", lambda self, name: ACTOR)
+    return pipeline
+
+
+def refused(outcome: Outcome, *words: str, files: tuple[str, ...] = ()) -> None:
+    assert outcome.code == 2, outcome.err
+    lines = outcome.err.strip().splitlines()
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+    assert len(lines) == 2
+    for word in words:
+        assert word in outcome.err
+    assert tuple(outcome.files) == files
+
+
+def test_version_and_help(mytalk: Any) -> None:
+    assert mytalk("--version").out == "mytalk 0.1.0\n"
+    shown = mytalk("--help")
+    assert shown.code == 0
+    for command in ("actor", "dub", "demo", "serve"):
+        assert command in shown.out
+    assert mytalk("nonsense").code == 2
+
+
+def test_unknown_actors_get_the_nearest_names(mytalk: Any, tmp_path: Path) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    refused(mytalk("dub", "presentr", speech, "-o", "out.mp4"), "'presentr'", "presenter")
+    refused(mytalk("actor", "show", "presentr"), "presenter")
+    refused(mytalk("actor", "remove", "nobody"), "'nobody'")
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 80])
+def test_names_that_are_none(mytalk: Any, tmp_path: Path, name: str) -> None:
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.zeros((64, 64, 3), np.uint8))
+    refused(mytalk("actor", "add", name, photo), "is not a name")
+    refused(mytalk("actor", "remove", name), "is not a name")
+
+
+def test_the_presenter_stays(mytalk: Any) -> None:
+    assert "presenter" in mytalk("actor", "list").out.splitlines()
+    outcome = mytalk("actor", "remove", "presenter")
+    assert outcome.code == 2
+    assert "cannot be removed" in outcome.err
+
+
+def test_files_that_will_not_do(mytalk: Any, tmp_path: Path) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    mute = write_clip(tmp_path / "mute.mp4", [0, 0.04])
+    text = tmp_path / "text.wav"
+    text.write_text("no sound at all " * 50)
+    refused(mytalk("dub", "presenter", "nothing.wav", "-o", "out.mp4"), "no such file", "nothing.wav")
+    refused(mytalk("dub", "nothing.mp4", speech, "-o", "out.mp4"), "no such file", "nothing.mp4")
+    refused(mytalk("dub", "presenter", mute, "-o", "out.mp4"), "mute.mp4 has no sound")
+    refused(mytalk("dub", "presenter", text, "-o", "out.mp4"), "text.wav is damaged")
+    refused(mytalk("dub", speech, speech, "-o", "out.mp4"), "a.wav has no pictures")
+    refused(mytalk("actor", "add", "me", tmp_path), "folder")
+
+
+def test_a_video_without_a_face(mytalk: Any, tmp_path: Path) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    clip = write_clip(tmp_path / "clip.mp4", [0, 0.04, 0.08])
+    outcome = mytalk("dub", clip, speech, "-o", "out.mp4")
+    assert outcome.code == 2
+    assert "No face was found." in outcome.err
+    assert outcome.files == []
+
+
+def test_dub_writes_and_says_what(mytalk: Any, counting: Counting, tmp_path: Path) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(16001))
+    outcome = mytalk("dub", "grey", speech, "-o", "out.mp4")
+    assert (outcome.code, outcome.out) == (0, "out.mp4: 26 pictures, 1.00 s of speech.\n")
+    refused(mytalk("dub", "grey", speech, "-o", "out.mp4"), "exists", "--overwrite", files=("out.mp4",))
+    again = mytalk("dub", "grey", speech, "-o", "out.mp4", "--overwrite", "--quiet", "--fps", 50)
+    assert (again.code, again.out) == (0, "")
+
+
+def test_dub_refuses_options_out_of_range(mytalk: Any, counting: Counting, tmp_path: Path) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    for option, value in (("--start", 99), ("--fps", 0), ("--crf", 99), ("--face", 1)):
+        refused(mytalk("dub", "grey", speech, "-o", "out.mp4", option, value))
+    refused(mytalk("dub", "grey", speech, "-o", speech, "--overwrite"))
+
+
+def test_ctrl_c_leaves_nothing(
+    mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(counting, "_fails", (5, KeyboardInterrupt))
+    outcome = mytalk("dub", "grey", write_wav(tmp_path / "a.wav", noise(16000)), "-o", "out.mp4")
+    assert outcome.code == 130
+    assert outcome.files == []
+    assert "Traceback" not in outcome.err
+
+
+def test_a_full_disk_is_one_sentence(
+    mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out.mp4")
+
+    monkeypatch.setattr("realtime.writer.Writer.picture", full)
+    refused(mytalk("dub", "grey", write_wav(tmp_path / "a.wav", noise(640)), "-o", "out.mp4"), "no space left")
+
+
+def test_a_bug_is_no_fault(mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(counting, "_fails", (5, ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        main(["dub", "grey", str(write_wav(tmp_path / "a.wav", noise(16000))), "-o", "out.mp4"])
+
+
+def test_a_file_being_built_is_told_by_its_folder() -> None:
+    fault = fault_of(OSError(errno.ENOSPC, "words", "file:/videos/.out.1234.part"))
+    assert fault is not None
+    assert fault.message == "There is no space left on the disk: /videos."
+
+
+def test_every_disk_error_is_a_sentence() -> None:
+    for code in (errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.EROFS, errno.EADDRINUSE):
+        fault = fault_of(OSError(code, "words", "a.mp4"))
+        assert isinstance(fault, StorageFault)
+        assert fault.hint
+    assert fault_of(OSError(errno.EBADF, "a bug")) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(UnknownActor("a", "b"), 404), (ActorFault("a", "b"), 422), (Fault("a", "b"), 400)]
+)
+def test_problems(fault: Fault, status: int) -> None:
+    said = problem(fault)
+    assert (said["status"], said["detail"], said["hint"]) == (status, "a", "b")
+    assert said["type"].endswith(fault.code)
+
+
+def test_settings_come_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "mytalk.toml"
+    file.write_text('port = 1\ncrf = 20\nhost = "::1"\n')
+    settings = load({"host": "localhost", "crf": None}, {"MYTALK_PORT": "2", "MYTALK_HOME": "~/x"}, file)
+    assert (settings.port, settings.crf, settings.host) == (2, 20, "localhost")
+    assert settings.actors == Path("~/x/actors").expanduser()
+    assert Settings().host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prot = 1", "Did you mean port"),
+        ('port = "x"', "whole number"),
+        ("port = 99999", "not a port"),
+        ("port = ", "TOML"),
+        ("crf = 1.5", "whole number"),
+        ("crf = true", "whole number"),
+    ],
+)
+def test_settings_that_will_not_do(mytalk: Any, tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mytalk.toml"
+    file.write_text(text)
+    refused(mytalk("--config", file, "actor", "list"), words)

@@ -1,0 +1,144 @@
+"""The architect: who may import whom, and that importing does nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ABOVE = {"native": {"engines", "realtime"}, "engines": {"realtime"}, "realtime": set[str]()}
+OUTSIDE = {"tests", "benchmarks"}  # look at all of it; nobody imports them
+
+NO_CLOCK_NO_WIRE = {"asyncio", "time", "socket", "threading", "multiprocessing", "logging.config", "aiohttp", "aiortc"}
+MAY = {
+    "engines/tracker.py": {"os"},  # tells MediaPipe's C++ side to be quiet, which only the environment can
+    "native/nvrtc.py": {"os"},  # where CUDA lies is said in the environment
+}
+"""Modules of engines and native that may read the environment, each with its reason."""
+
+HEAVY = {
+    "torch": ("engines/train/", "engines/backends/cuda.py", "engines/motion/net.py", "engines/appearance/net.py"),
+    "tensorrt": ("engines/backends/tensorrt.py",),
+    "cuda": ("native/", "engines/backends/"),
+    "onnx": ("engines/train/", "engines/backends/"),
+    "mediapipe": ("engines/tracker.py",),
+    "openvino": ("engines/backends/cpu.py",),
+    "aiortc": ("realtime/server/",),
+    "aiohttp": ("realtime/server/",),
+    "sounddevice": ("realtime/camera/",),
+    "pyvirtualcam": ("realtime/camera/",),
+    "prometheus_client": ("realtime/server/",),
+    "av": (
+        "engines/frames.py",
+        "engines/train/",
+        "realtime/media.py",
+        "realtime/upright.py",
+        "realtime/writer.py",
+        "realtime/server/",
+    ),
+}
+"""Heavy packages, and the only places that import them."""
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in ABOVE for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Dotted names that a file imports, and whether it needs them when it runs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in typing) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively: write the whole name"
+            yield str(node.module), id(node) not in typing
+            yield from ((f"{node.module}.{alias.name}", id(node) not in typing) for alias in node.names)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_direction(path: Path) -> None:
+    package = name(path).split("/")[0]
+    for imported, _ in imports(path):
+        top = imported.split(".")[0]
+        assert top not in ABOVE[package] | OUTSIDE, f"{name(path)} imports {imported}: {package} stands below it"
+    training = name(path).startswith("engines/train/")  # reads files and measures, and nothing imports it
+    if package != "realtime" and not training:
+        for imported, _ in imports(path):
+            for banned in NO_CLOCK_NO_WIRE | {"os"} - MAY.get(name(path), set()):
+                assert imported != banned, (
+                    f"{name(path)} imports {banned}: engines and native have no clock and no wire"
+                )
+                assert not imported.startswith(f"{banned}."), f"{name(path)} imports {imported}"
+    if not training:
+        assert not any(imported.startswith("engines.train") for imported, _ in imports(path)), (
+            "training is not the product"
+        )
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
+    for imported, needed in imports(path):
+        top = imported.split(".")[0]
+        if needed and top in HEAVY:
+            assert name(path).startswith(HEAVY[top]), f"{name(path)} imports {top}: only {', '.join(HEAVY[top])} may"
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_no_private_names_across_packages(path: Path) -> None:
+    for imported, _ in imports(path):
+        parts = imported.split(".")
+        if parts[0] in ABOVE:
+            private = [part for part in parts if part.startswith("_") and not part.startswith("__")]
+            assert not private, f"{name(path)} imports {imported}, which is private"
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = set(HEAVY) | {"numpy", "cv2", "rich", "scipy", "asyncio"}
+    done = run(
+        "import sys; from realtime.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    assert "Usage: mytalk" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_importing_does_nothing(tmp_path: Path) -> None:
+    """No folder is made, nothing is printed, no logging is set up, no thread begins."""
+    modules = [
+        "engines.pipeline",
+        "engines.enrol",
+        "realtime.cli",
+        "realtime.dub",
+        "realtime.media",
+        "realtime.settings",
+    ]
+    done = run(
+        f"import os; os.environ['HOME'] = {str(tmp_path)!r}\n"
+        "del os.environ['MYTALK_HOME'], os.environ['XDG_DATA_HOME']\n"
+        f"import importlib, logging, threading; [importlib.import_module(name) for name in {modules!r}]\n"
+        "assert not logging.getLogger().handlers; assert threading.active_count() == 1"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []

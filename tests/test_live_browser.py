@@ -1,0 +1,117 @@
+"""The page in a real Chromium: it shows the actor alive, takes the microphone, speaks a file, and stops."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+SERVE = """
+from realtime.server.app import serve
+from realtime.testing import FakePipeline, FakeStore
+if __name__ == "__main__":
+    serve(store=FakeStore(), port=0, pipeline=FakePipeline)
+"""
+WATCH = """
+() => {
+  window.seen = { shown: [], white: 0 };
+  const canvas = new OffscreenCanvas(1, 1), pen = canvas.getContext("2d", { willReadFrequently: true });
+  const look = (now, frame) => {
+    video.requestVideoFrameCallback(look);
+    pen.drawImage(video, 236, 236, 40, 40, 0, 0, 1, 1);
+    seen.shown.push(frame.expectedDisplayTime);
+    if (pen.getImageData(0, 0, 1, 1).data[1] > 120) seen.white += 1;
+  };
+  video.requestVideoFrameCallback(look);
+}
+"""
+
+
+def speech(path: Path) -> Path:
+    rate = 16_000
+    at = np.arange(rate * 2) / rate
+    sound = 0.4 * np.sin(2 * np.pi * 220 * at) * (at % 1 < 0.5)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((sound * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    root = Path(__file__).resolve().parent.parent
+    with subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.terminate()
+
+
+def until(page: Page, what: str, seconds: float = 10) -> Any:
+    """Wait in the page (the page's policy forbids what Playwright's own waiting does)."""
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(what)):
+        assert time.monotonic() < end, f"{what}: {page.inner_text('#words')} {page.inner_text('#trouble')}"
+        page.wait_for_timeout(50)
+    return found
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_page_is_alive_speaks_a_file_takes_the_microphone_and_stops(server: str, tmp_path: Path) -> None:
+    file = speech(tmp_path / "hello.wav")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server)
+        took = until(page, "session && session.marks.shown && session.marks.shown - session.marks.posted")
+        assert took < 1500
+        until(page, "document.getElementById('words').textContent === 'Idle'")
+        page.evaluate(WATCH)
+        page.wait_for_timeout(2000)
+        shown = page.evaluate("seen.shown")
+        assert len(shown) > 40
+        assert max(np.diff(shown)) < 300
+        assert page.evaluate("seen.white") == 0
+
+        page.set_input_files("#file", file)
+        until(page, "document.getElementById('words').textContent === 'Speaking hello.wav'")
+        until(page, "seen.white > 15")
+        until(page, "document.getElementById('words').textContent === 'Idle'")
+
+        first = page.evaluate("session.url")
+        page.click("#microphone")
+        until(page, "document.getElementById('words').textContent === 'Listening'")
+        assert page.evaluate("session.url") != first
+        assert page.get_attribute("#microphone", "aria-pressed") == "true"
+        assert page.evaluate("video.muted")
+        until(page, "seen.white > 30", 15)  # Chromium's own fake microphone beeps
+        assert page.evaluate(f"fetch('{first}').then(answer => answer.status)") == 404
+
+        page.set_input_files("#file", {"name": "no.wav", "mimeType": "audio/wav", "buffer": b"no sound"})
+        until(page, "!document.getElementById('trouble').hidden")
+        assert page.inner_text("#trouble").endswith(".")
+
+        page.click("#power")
+        assert page.inner_text("#words") == "Ended"
+        until(page, "fetch('/v1/sessions').then(a => a.json()).then(all => all.sessions.length === 0)")
+        page.click("#power")
+        until(page, "session && session.marks.shown")
+        assert not errors
+        browser.close()

@@ -1,0 +1,395 @@
+"""The server through its public ways in: an aiortc peer that talks to it, and everything that it must refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame, VideoFrame
+
+from realtime.clock import WallClock
+from realtime.server.app import ENGINE, SESSIONS, make_app
+from realtime.server.session import without_mdns
+from realtime.testing import FakePipeline, FakeStore
+from realtime.timeline import WIRE_RATE
+
+WAV = {"Content-Type": "audio/wav"}
+SDP = {"Content-Type": "application/sdp"}
+Client = TestClient[web.Request, web.Application]
+clock = WallClock()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    app = make_app(
+        store=FakeStore(("presenter", "second", "broken"), size=(256, 256)), pipeline=FakePipeline, max_sessions=3
+    )
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def bursts(
+    seconds: float, period: float = 1.0, length: float = 0.4, rate: int = WIRE_RATE
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A tone that is on for `length` in the middle of each period."""
+    time = np.arange(int(seconds * rate)) / rate
+    on = np.abs(time % period - period / 2) < length / 2
+    return np.asarray(0.5 * np.sin(2 * np.pi * 300 * time) * on, np.float32)
+
+
+def wav(sound: np.ndarray[Any, np.dtype[np.float32]], rate: int = WIRE_RATE) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, rate, 0, "NONE", ""))
+        out.writeframes((sound * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+class Voice(MediaStreamTrack):
+    """A scripted microphone."""
+
+    kind = "audio"
+
+    def __init__(self, sound: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        super().__init__()
+        self._sound, self._at, self._start = sound, 0, clock.now()
+
+    async def recv(self) -> AudioFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        await clock.sleep_until(self._start + self._at / WIRE_RATE)
+        block = np.take(self._sound, np.arange(self._at, self._at + 960), mode="wrap")
+        frame = AudioFrame.from_ndarray((block[None] * 32767).astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = WIRE_RATE, self._at, Fraction(1, WIRE_RATE)
+        self._at += 960
+        return frame
+
+
+@dataclass
+class Peer:
+    """A browser's stand-in."""
+
+    client: Client
+    actor: str = "presenter"
+    voice: Voice | None = None
+    sound: bool = True
+    connection: RTCPeerConnection = field(default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])))
+    url: str = ""
+    pictures: list[tuple[int, float, float, float]] = field(default_factory=list)  # pts, box, background, when
+    sounds: list[tuple[int, float]] = field(default_factory=list)  # pts, loudness
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def __aenter__(self) -> Peer:
+        self.connection.addTransceiver("video", direction="recvonly")
+        if self.voice:
+            self.connection.addTrack(self.voice)
+        elif self.sound:
+            self.connection.addTransceiver("audio", direction="recvonly")
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        response = await self.client.post(
+            f"/v1/sessions?actor={self.actor}", data=self.connection.localDescription.sdp, headers=SDP
+        )
+        assert response.status == 201, await response.text()
+        assert response.content_type == "application/sdp"
+        self.url = response.headers["Location"]
+        await self.connection.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
+        tracks = [transceiver.receiver.track for transceiver in self.connection.getTransceivers()]
+        self.tasks = [asyncio.create_task(self._receive(track)) for track in tracks]
+        return self
+
+    async def _receive(self, track: MediaStreamTrack) -> None:
+        try:
+            while True:
+                frame = await track.recv()
+                if isinstance(frame, VideoFrame) and frame.pts is not None:
+                    y = frame.to_ndarray()
+                    self.pictures.append(
+                        (frame.pts, float(y[100:156, 110:146].mean()), float(y[:40].mean()), clock.now())
+                    )
+                elif isinstance(frame, AudioFrame) and frame.pts is not None:
+                    self.sounds.append((frame.pts, float(np.abs(frame.to_ndarray()).mean())))
+        except MediaStreamError:
+            pass
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.connection.close()
+
+    async def until(self, what: Callable[[], bool], seconds: float = 8.0) -> None:
+        end = clock.now() + seconds
+        while not what():
+            assert clock.now() < end, f"{len(self.pictures)} pictures, {len(self.sounds)} sounds"
+            await clock.sleep_until(clock.now() + 0.02)
+
+    async def report(self) -> dict[str, Any]:
+        result: dict[str, Any] = await (await self.client.get(self.url)).json()
+        return result
+
+
+def onsets(marks: list[tuple[float, bool]]) -> list[float]:
+    return [time for (_, before), (time, now) in pairwise(marks) if now and not before]
+
+
+def in_step(peer: Peer) -> list[float]:
+    """Seconds by which the picture's onsets are behind the sound's, in media time."""
+    seen = onsets([(pts / 90_000, box > 120) for pts, box, *_ in peer.pictures])
+    heard = onsets([(pts / WIRE_RATE, loud > 1500) for pts, loud in peer.sounds])
+    assert len(heard) >= 2
+    assert len(seen) >= 2
+    return [min((at - other for other in heard), key=abs) for at in seen]
+
+
+async def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = await response.json()
+    assert body["code"] == code
+    assert body["detail"].endswith((".", "?"))
+    assert "Traceback" not in str(body)
+    return body
+
+
+async def test_a_peer_gets_pictures_and_sound_at_once_and_steadily(client: Client) -> None:
+    start = clock.now()
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 60 and len(peer.sounds) > 100)
+        assert peer.pictures[0][3] - start < 1.5
+        steps = [b[0] - a[0] for a, b in pairwise(peer.pictures)]
+        assert steps.count(3600) > 0.9 * len(steps)
+        assert not any(step % 3600 for step in steps)
+        steps = [b[0] - a[0] for a, b in pairwise(peer.sounds)]
+        assert steps.count(960) > 0.9 * len(steps)
+        assert not any(step % 960 for step in steps)
+        report = await peer.report()
+        assert report["state"] == "idle"
+        health = await (await client.get("/healthz")).json()
+        assert health == {"ready": True, "sessions": 1, "engine_restarts": 0}
+        assert (await client.delete(peer.url)).status == 200
+        await problem(await client.delete(peer.url), 404, "unknown-session")
+        await problem(await client.get(peer.url), 404, "unknown-session")
+
+
+async def test_a_sound_file_is_spoken_in_step_and_nothing_of_it_is_lost(client: Client) -> None:
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        response = await client.post(f"{peer.url}/speech", data=wav(bursts(3, rate=22_050), 22_050), headers=WAV)
+        assert response.status == 202
+        await peer.until(lambda: sum(loud > 1500 for _, loud in peer.sounds) > 10)
+        assert (await peer.report())["state"] == "speaking"
+        await peer.until(
+            lambda: (
+                len(peer.sounds) > 0 and peer.sounds[-1][1] < 100 and sum(loud > 1500 for _, loud in peer.sounds) > 50
+            )
+        )
+        report = await peer.report()
+        assert report["added_p95_ms"] <= 250
+        # three bursts of 0.4 s, in packets of 20 ms
+        assert 55 <= sum(loud > 1500 for _, loud in peer.sounds) <= 66
+        assert max(map(abs, in_step(peer))) <= 0.06
+
+
+async def test_a_microphone_drives_the_lips(client: Client) -> None:
+    async with Peer(client, voice=Voice(bursts(1))) as peer:
+        await peer.until(lambda: len(peer.pictures) > 110, 10)
+        report = await peer.report()
+        assert report["state"] == "listening"
+        assert report["microphone"]
+        assert report["added_p95_ms"] <= 250
+        assert max(map(abs, in_step(peer))) <= 0.06
+
+
+async def test_an_interrupted_file_is_silent(client: Client) -> None:
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        await client.post(f"{peer.url}/speech", data=wav(bursts(20, 1, 0.9, 16_000), 16_000), headers=WAV)
+        await peer.until(lambda: sum(loud > 1500 for _, loud in peer.sounds) > 10)
+        assert (await client.post(f"{peer.url}/interrupt")).status == 204
+        count = len(peer.sounds)
+        await peer.until(lambda: len(peer.sounds) > count + 60)
+        assert max(loud for _, loud in peer.sounds[-30:]) < 100
+
+
+async def test_two_sessions_do_not_disturb_each_other_and_a_third_that_breaks_neither(client: Client) -> None:
+    async with Peer(client, voice=Voice(bursts(1))) as one, Peer(client, "second") as two:
+        await two.until(lambda: len(two.pictures) > 40 and len(one.pictures) > 40)
+        await problem(await client.post("/v1/sessions", data=without_video(), headers=SDP), 400, "offer")
+        async with Peer(client, sound=False) as three:
+            await three.until(lambda: len(three.pictures) > 5)
+            full = await client.post("/v1/sessions", data=one.connection.localDescription.sdp, headers=SDP)
+            await problem(full, 503, "full")
+            assert full.headers["Retry-After"]
+        count = len(two.pictures)
+        await two.until(lambda: len(two.pictures) > count + 40)
+        assert all(abs(back - 60) < 12 for *_, back, _ in one.pictures)
+        assert all(abs(back - 100) < 12 for *_, back, _ in two.pictures)
+        assert all(box < 60 for _, box, _, _ in two.pictures)  # silent all the while
+        assert len(onsets([(pts, box > 120) for pts, box, *_ in one.pictures])) >= 2
+        gaps = [b[3] - a[3] for peer in (one, two) for a, b in pairwise(peer.pictures)]
+        assert max(gaps) < 0.5
+
+
+async def test_calls_outlive_the_engine(client: Client) -> None:
+    app = client.server.app  # type: ignore[attr-defined]
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 10)
+        await client.post(f"{peer.url}/speech", data=wav(bursts(6)), headers=WAV)
+        os.kill(app[ENGINE].pid, signal.SIGKILL)
+        await peer.until(lambda: app[ENGINE].restarts == 1 and app[ENGINE].ready)
+        await peer.until(lambda: len(onsets([(pts, box > 120) for pts, box, *_ in peer.pictures])) >= 4, 12)
+        report = await peer.report()
+        assert report["state"] == "speaking"
+        assert report["engine_restarts"] == 1
+        times = [pts for pts, *_ in peer.pictures]
+        assert times == sorted(set(times))
+        times = [pts for pts, _ in peer.sounds]
+        assert times == sorted(set(times))
+
+
+async def test_a_session_whose_actor_breaks_ends_alone(client: Client) -> None:
+    async with Peer(client) as peer, Peer(client, "broken") as broken:
+        await peer.until(lambda: len(client.server.app[SESSIONS]) == 1)  # type: ignore[attr-defined]
+        await problem(await client.get(broken.url), 404, "unknown-session")
+        count = len(peer.pictures)
+        await peer.until(lambda: len(peer.pictures) > count + 25)
+        assert (await peer.report())["engine_restarts"] == 0
+
+
+async def test_a_peer_that_leaves_is_forgotten(client: Client) -> None:
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+    await peer.until(lambda: not len(client.server.app[SESSIONS]))  # type: ignore[attr-defined]
+
+
+def without_video() -> str:
+    return (
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+        "c=IN IP4 0.0.0.0\r\n"
+        "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 "
+        + ":".join(["AA"] * 32)
+        + "\r\n"
+        "a=setup:actpass\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"
+    )
+
+
+async def offer() -> str:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver("video", direction="recvonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    sdp = connection.localDescription.sdp
+    await connection.close()
+    return sdp
+
+
+async def test_what_is_no_offer_is_refused_in_words(client: Client) -> None:
+    whole = await offer()
+    post = partial(client.post, "/v1/sessions", headers=SDP)
+    for body in (
+        "",
+        "hello",
+        "\x00\xff" * 100,
+        "v=0\r\nm=",
+        whole[: len(whole) // 2],
+        whole[:200],
+        without_video(),
+        whole.replace("VP8", "XX").replace("H264", "YY"),
+    ):
+        await problem(await post(data=body), 400, "offer")
+    for cut in range(0, len(whole), 97):
+        response = await post(data=whole[:cut])
+        assert response.status in (201, 400), cut
+        if response.status == 201:
+            assert (await client.delete(response.headers["Location"])).status == 200
+    await problem(await post(data="v" * (1 << 20)), 413, "too-large")
+    await problem(await client.post("/v1/sessions", json={"sdp": whole}), 415, "content-type")
+    await problem(await client.post("/v1/sessions?actor=nobody", data=whole, headers=SDP), 404, "unknown-actor")
+    assert not len(client.server.app[SESSIONS])  # type: ignore[attr-defined]
+
+
+async def test_what_is_no_speech_is_refused_in_words(client: Client) -> None:
+    async with Peer(client) as peer:
+        speech = f"{peer.url}/speech"
+        await problem(await client.post(speech, data=b"not a sound", headers=WAV), 422, "media")
+        await problem(await client.post(speech, data=b"", headers=WAV), 422, "media")
+        playlist = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
+        await problem(await client.post(speech, data=playlist, headers={"Content-Type": "audio/mpegurl"}), 422, "media")
+        concat = b"ffconcat version 1.0\nfile /etc/hostname\n"
+        await problem(await client.post(speech, data=concat, headers=WAV), 422, "media")
+        await problem(await client.post(speech, json={}), 415, "content-type")
+        await problem(
+            await client.post("/v1/sessions/none/speech", data=b"", headers=WAV),
+            404,
+            "unknown-session",
+        )
+        await peer.until(lambda: len(peer.pictures) > 5)
+
+
+async def test_other_refusals(client: Client) -> None:
+    await problem(await client.get("/v1/sessions/none"), 404, "unknown-session")
+    await problem(await client.post("/v1/sessions/none/interrupt"), 404, "unknown-session")
+    await problem(await client.get("/nowhere"), 404, "unknown-route")
+    await problem(await client.get("/v1/actors/../../etc/preview.jpg"), 404, "unknown-route")
+    await problem(await client.put("/v1/sessions"), 405, "method")
+    await problem(await client.get("/v1/actors/nobody/preview.jpg"), 404, "unknown-actor")
+    await problem(await client.get("/v1/actors", headers={"Origin": "https://elsewhere.example"}), 403, "origin")
+    await problem(await client.get("/v1/actors", headers={"Host": "elsewhere.example"}), 403, "origin")
+    async with Peer(client) as peer:
+        body = await problem(await client.patch(peer.url, data="a=candidate"), 405, "method")
+        assert "trickle" in body["detail"]
+
+
+async def test_the_page_and_the_actors(client: Client) -> None:
+    page = await client.get("/")
+    assert page.status == 200
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    for name in ("/app.js", "/style.css"):
+        assert (await client.get(name)).status == 200
+    listed = await (await client.get("/v1/actors")).json()
+    assert listed["default"] == "presenter"
+    assert [actor["name"] for actor in listed["actors"]] == ["presenter", "second", "broken"]
+
+
+def test_candidates_that_hide_are_left_out() -> None:
+    kept = "a=candidate:1 1 udp 1 192.0.2.1 5000 typ host\r\n"
+    assert (
+        without_mdns("a=mid:0\r\n" + kept + "a=candidate:2 1 udp 1 ab-cd.local 5000 typ host\r\na=x\r\n")
+        == "a=mid:0\r\n" + kept + "a=x\r\n"
+    )
+
+
+async def test_serve_says_where_it_is_and_ends_cleanly() -> None:
+    code = (
+        "from realtime.server.app import serve\nfrom realtime.testing import FakePipeline, FakeStore\n"
+        "if __name__ == '__main__':\n    serve(store=FakeStore(), port=0, pipeline=FakePipeline)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    assert line.startswith("Serving on http://127.0.0.1:")
+    async with ClientSession() as session, session.get(line.split()[-1] + "/healthz") as response:
+        assert response.status == 200
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
+    assert b"Traceback" not in out + err
