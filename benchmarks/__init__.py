@@ -1,0 +1,1 @@
+"""Figures: each module is a program. `python -m benchmarks.NAME --help`."""

@@ -8,7 +8,7 @@ What is measured, all at the listener's end unless said:
 - first picture: from the offer's POST to the first picture's expected display time; over `--joins` new sessions.
 - added delay: the server's own count, from the arrival of a tick's last sample (decoded) to its picture's leaving.
 - sound against picture: an AudioWorklet taps the received sound where the browser takes it from its jitter buffer (the
-  delay of the loudspeaker comes on top and is not counted). Each picture carries a stamp (`realtime.testing.stamp`) that
+  delay of the loudspeaker comes on top, not counted). Each picture carries a stamp (`realtime.testing.stamp`) that
   says which 5 ms of the speech that it shows were loud: the offset is (picture's display time + place of the first loud
   part) - (first loud block of sound), per burst; positive means that the picture is late. It is the wires' offset under
   the engine's true load; how well lips fit speech is `benchmarks/quality.py`'s to say.
@@ -98,10 +98,7 @@ def voice(path: Path, seconds: float = 12.0, rate: int = 48_000) -> str:
         text = ("pa pa pa", "banana", "hello there", "mama")[n % 4]
         if tool is None:
             time_s = np.arange(int(0.4 * rate)) / rate
-            sound = (
-                sum(0.5 / k * np.sin(2 * np.pi * 130 * k * time_s) for k in range(1, 12))
-                * np.hanning(len(time_s)) ** 0.2
-            )
+            sound = sum(0.5 / k * np.sin(2 * np.pi * 130 * k * time_s) for k in range(1, 12)) * np.hanning(len(time_s)) ** 0.2
         else:
             part = path.with_suffix(".part.wav")
             command = [tool, "-w", str(part), text] if "espeak" in tool else [tool, "-t", text, "-o", str(part)]
@@ -171,9 +168,7 @@ def _shown(page: Page, seconds: float = 20) -> float:
         if took:
             return float(took)
         page.wait_for_timeout(50)
-    raise SystemExit(
-        f"No picture within {seconds:.0f} s; the page says: {page.inner_text('#words')} {page.inner_text('#trouble')}"
-    )
+    raise SystemExit(f"No picture within {seconds:.0f} s; the page says: {page.inner_text('#words')} {page.inner_text('#trouble')}")
 
 
 def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import csv
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -161,7 +160,10 @@ def judge_pictures(clip: Clip, shown: list[NDArray[np.uint8]], masks: list[Float
         rows["sharpness"].append(pictures.sharpness(a) / max(pictures.sharpness(b), 1e-6))
         rows["seam"].append(pictures.seam(rendered, alpha) / max(pictures.seam(real, alpha), 1e-6))
         if before is not None:
-            change = [np.abs(pictures.cut(now, box).astype(float) - pictures.cut(then, box)).mean() for now, then in zip((rendered, real), before, strict=True)]
+            change = [
+                np.abs(pictures.cut(now, box).astype(float) - pictures.cut(then, box)).mean()
+                for now, then in zip((rendered, real), before, strict=True)
+            ]
             rows["temporal"].append(float(change[0] / max(change[1], 1e-6)))
         before = (rendered, real)
     if out is not None:
@@ -178,7 +180,9 @@ def write_sheet(path: Path, clip: Clip, shown: list[NDArray[np.uint8]]) -> None:
         points = clip.tracks.landmarks[clip.first + at][:, :2]
         middle, reach = (points.min(0) + points.max(0)) / 2, float(np.ptp(points, 0).max()) * 0.65
         matrix = np.array([[1, 0, reach - middle[0]], [0, 1, reach - middle[1]]]) * (128 / reach)
-        real, made_up = (cv2.warpAffine(p, matrix, (256, 256), flags=cv2.INTER_AREA) for p in (to_rgb(clip.frames[clip.first + at]), shown[at]))
+        real, made_up = (
+            cv2.warpAffine(p, matrix, (256, 256), flags=cv2.INTER_AREA) for p in (to_rgb(clip.frames[clip.first + at]), shown[at])
+        )
         difference = np.clip(128 + 3 * (made_up.astype(int) - real), 0, 255).astype(np.uint8)
         lines.append(np.concatenate([real, made_up, difference], 1))
     half = (len(lines) + 1) // 2
@@ -207,13 +211,17 @@ def tracked_motion(pictures_: Sequence[NDArray[np.uint8]], actor: Actor, first: 
     return motion
 
 
-def run_clip(root: Path, row: dict[str, str], protocols: Sequence[str], speech: Path, out: Path, cache: Path | None) -> dict[str, dict[str, float]]:
+def run_clip(
+    root: Path, row: dict[str, str], protocols: Sequence[str], speech: Path, out: Path, cache: Path | None
+) -> dict[str, dict[str, float]]:
     """All figures of a clip by protocol; an error's sentence in place of a protocol's figures is a failure."""
     cv2.setNumThreads(1)
     clip = load_clip(root, row, cache)
     check(clip.tracks, lambda sentence: None)
     actor, frames = make_masked(clip)
-    true = np.stack([face.motion_onto(p[face.MOTION, :2], pose, actor.neutral) for p, pose in zip(clip.tracks.landmarks, actor.poses, strict=True)])
+    true = np.stack(
+        [face.motion_onto(p[face.MOTION, :2], pose, actor.neutral) for p, pose in zip(clip.tracks.landmarks, actor.poses, strict=True)]
+    )
     sheet = out / "sheets" / row["file"].replace("/", "_").replace(".mp4", "")
     found: dict[str, dict[str, float]] = {}
     if "renderer" in protocols:
@@ -310,7 +318,7 @@ def main() -> None:
             try:
                 results[name] = future.result()
                 print(name, json.dumps({p: {k: round(v, 3) for k, v in f.items()} for p, f in results[name].items()}), flush=True)
-            except Exception as error:  # the benchmark goes on; the clip counts as failed
+            except Exception as error:  # noqa: BLE001 the benchmark goes on; the clip counts as failed
                 failed[name] = f"{type(error).__name__}: {error}"
                 print(name, failed[name], flush=True)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip()

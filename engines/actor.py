@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -106,7 +107,7 @@ def load_actor(folder: Path) -> Actor:
         text = json.loads((folder / "actor.json").read_text())
         if text["format"] != FORMAT:
             raise ActorFault(f"Actor {folder.name} has format {text['format']}, this version reads {FORMAT}.", mend)
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             references = References(**{name: arrays[f"references.{name}"] for name in _REFERENCES})
             own = {name: arrays[name] for name in _ARRAYS}
         if not (folder / "frames.mp4").stat().st_size or len(own["poses"]) != text["frames"]:
@@ -116,7 +117,7 @@ def load_actor(folder: Path) -> Actor:
             frames=Frames(folder / "frames.mp4", text["frames"]), opening_range=text["opening_range"],
             width_range=text["width_range"], source=text["source"], **own,
         )  # fmt: skip
-    except (OSError, KeyError, TypeError, ValueError, EOFError) as error:  # what json, zip and numpy raise on damage
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:  # what json, zip and numpy raise on damage
         raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error
 
 
@@ -167,5 +168,5 @@ class Store:
         folder = self.folder(name)
         if not folder.is_dir():
             self.find(name)  # raises UnknownActor, or returns the built-in's folder
-            raise ActorFault("The drawn presenter is built in and cannot be removed.")
+            raise ActorFault("The drawn presenter is built in and cannot be removed.", "`mytalk actor list` shows those that can.")
         shutil.rmtree(folder)

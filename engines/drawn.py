@@ -121,9 +121,9 @@ _EYES = (
     ((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362), 473),
 )
 _BROWS = (((70, 63, 105, 66, 107), (46, 53, 52, 65, 55)), ((300, 293, 334, 296, 336), (276, 283, 282, 295, 285)))
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152) + (
-    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
+_OVAL_LEFT = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152)
+_OVAL_RIGHT = (148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+_OVAL = _OVAL_LEFT + _OVAL_RIGHT
 
 
 def shape(look: Look, mouth: Mouth) -> Float:
@@ -267,12 +267,14 @@ def _body(canvas: Canvas, look: Look, head: Head) -> None:
     for side in (-1, 1):
         fold = np.array([(side * 1.35, 3.0), (side * 1.55, 3.9), (side * 1.5, 5.5), (side * 1.75, 5.5), (side * 1.8, 3.9)])
         canvas.fill(curve(fold), dark, 0.45, blur=0.12)
-    canvas.fill(curve(np.array([(-2.3, 3.05), (-1.6, 2.9), (-1.7, 3.3), (-2.4, 3.6)])), mixed(look.clothes, (255, 255, 255), 0.4), 0.3, blur=0.15)
+    canvas.fill(
+        curve(np.array([(-2.3, 3.05), (-1.6, 2.9), (-1.7, 3.3), (-2.4, 3.6)])), mixed(look.clothes, (255, 255, 255), 0.4), 0.3, blur=0.15
+    )
     # neck
     shade = mixed(look.skin, (110, 44, 30), 0.38)
     neck = np.array([
-        (-0.66, 1.1), (-0.64, 2.0), (-0.72, 2.42), (-1.0, 2.66), (-0.45, 3.02), (0, 3.12), (0.45, 3.02), (1.0, 2.66), (0.72, 2.42), (0.64, 2.0),
-        (0.66, 1.1),
+        (-0.66, 1.1), (-0.64, 2.0), (-0.72, 2.42), (-1.0, 2.66), (-0.45, 3.02), (0, 3.12), (0.45, 3.02), (1.0, 2.66), (0.72, 2.42),
+        (0.64, 2.0), (0.66, 1.1),
     ])  # fmt: skip
     neck[3:8, 1] += lift
     canvas.fill(curve(neck), mixed(look.skin, shade, 0.35))
@@ -289,19 +291,22 @@ def _hair_behind(canvas: Canvas, look: Look) -> None:
     dark = mixed(look.hair, (0, 0, 0), 0.35)
     if look.hair_length > 0.5:
         back = np.array([
-            (0, -1.62), (-0.75, -1.5), (-1.3, -0.95), (-1.5, -0.1), (-1.52, 0.9), (-1.58, 1.75), (-1.42, 2.42), (-0.98, 2.62), (-0.6, 2.3), (0, 2.1),
-            (0.6, 2.3), (0.98, 2.62), (1.42, 2.42), (1.58, 1.75), (1.52, 0.9), (1.5, -0.1), (1.3, -0.95), (0.75, -1.5),
+            (0, -1.62), (-0.75, -1.5), (-1.3, -0.95), (-1.5, -0.1), (-1.52, 0.9), (-1.58, 1.75), (-1.42, 2.42), (-0.98, 2.62), (-0.6, 2.3),
+            (0, 2.1), (0.6, 2.3), (0.98, 2.62), (1.42, 2.42), (1.58, 1.75), (1.52, 0.9), (1.5, -0.1), (1.3, -0.95), (0.75, -1.5),
         ])  # fmt: skip
     else:
         back = np.array([
-            (0, -1.6), (-0.72, -1.48), (-1.18, -1.0), (-1.3, -0.3), (-1.24, 0.4), (-0.9, 0.9), (0.9, 0.9), (1.24, 0.4), (1.3, -0.3), (1.18, -1.0),
-            (0.72, -1.48),
+            (0, -1.6), (-0.72, -1.48), (-1.18, -1.0), (-1.3, -0.3), (-1.24, 0.4), (-0.9, 0.9), (0.9, 0.9), (1.24, 0.4), (1.3, -0.3),
+            (1.18, -1.0), (0.72, -1.48),
         ])  # fmt: skip
     canvas.fill(curve(back), dark)
     if look.hair_length > 0.5:
         for side in (-1, 1):
             for at in np.linspace(0, 1, 7):
-                strand = np.array([(1.22 + 0.2 * at, 0.2), (1.22 + 0.3 * at, 1.2), (1.1 + 0.34 * at, 2.0), (0.9 + 0.36 * at, 2.48)]) * (side, 1)
+                strand = np.array([(1.22 + 0.2 * at, 0.2), (1.22 + 0.3 * at, 1.2), (1.1 + 0.34 * at, 2.0), (0.9 + 0.36 * at, 2.48)]) * (
+                    side,
+                    1,
+                )
                 tone = mixed(look.hair, (255, 236, 214), 0.16) if int(at * 6) % 2 else mixed(look.hair, (0, 0, 0), 0.3)
                 canvas.line(strand, tone, 0.07, 0.45, blur=0.03, clip=curve(back))
     else:
@@ -321,7 +326,20 @@ def _skin(canvas: Canvas, look: Look, points: Float) -> None:
     shade, glow = mixed(look.skin, (120, 50, 34), 0.45), _lit(look, 0.6)
     side = 1.0 if look.light >= 0 else -1.0
     for way, strength in ((side, 0.25), (-side, 0.55)):  # away from the light it is darker
-        edge = np.array([(1.02, -1.1), (1.3, -0.2), (1.25, 0.8), (0.95, 1.6), (0.4, 2.1), (0.35, 1.86), (0.78, 1.35), (0.92, 0.6), (0.95, -0.2), (0.8, -0.9)]) * (-way, 1)
+        edge = np.array(
+            [
+                (1.02, -1.1),
+                (1.3, -0.2),
+                (1.25, 0.8),
+                (0.95, 1.6),
+                (0.4, 2.1),
+                (0.35, 1.86),
+                (0.78, 1.35),
+                (0.92, 0.6),
+                (0.95, -0.2),
+                (0.8, -0.9),
+            ]
+        ) * (-way, 1)
         canvas.fill(curve(edge), shade, strength, blur=0.2, clip=outline)
     canvas.fill(curve(np.array([(-0.9, -1.3), (0.9, -1.3), (1.0, -0.72), (0, -0.55), (-1.0, -0.72)])), shade, 0.4, blur=0.16, clip=outline)
     canvas.glow((0.12 * side, -0.4), 0.5, glow, 0.42, clip=outline)
@@ -331,13 +349,25 @@ def _skin(canvas: Canvas, look: Look, points: Float) -> None:
     chin = points[152, 1]
     canvas.glow((0.04 * side, chin - 0.2), 0.2, glow, 0.3, clip=outline)
     lips_low = points[17, 1]
-    canvas.fill(curve(np.array([(-0.26, lips_low + 0.03), (0, lips_low + 0.07), (0.26, lips_low + 0.03), (0.16, lips_low + 0.17), (-0.16, lips_low + 0.17)])), shade, 0.5, blur=0.06, clip=outline)
+    canvas.fill(
+        curve(
+            np.array(
+                [(-0.26, lips_low + 0.03), (0, lips_low + 0.07), (0.26, lips_low + 0.03), (0.16, lips_low + 0.17), (-0.16, lips_low + 0.17)]
+            )
+        ),
+        shade,
+        0.5,
+        blur=0.06,
+        clip=outline,
+    )
     lips_high = points[0, 1]
     canvas.line(np.array([(-0.01, points[2, 1] + 0.08), (-0.01, lips_high - 0.03)]), shade, 0.09, 0.22, blur=0.04)
     for way, point in ((-1, 61), (1, 291)):  # corners of the mouth, and the folds from the nose
         corner = points[point]
         canvas.glow((corner[0] + 0.03 * way, corner[1] + 0.02), 0.1, shade, 0.5)
-        canvas.line(np.array([(0.36 * way, 0.62), (0.47 * way, 0.78), (corner[0] + 0.12 * way, corner[1] - 0.08)]), shade, 0.05, 0.22, blur=0.05)
+        canvas.line(
+            np.array([(0.36 * way, 0.62), (0.47 * way, 0.78), (corner[0] + 0.12 * way, corner[1] - 0.08)]), shade, 0.05, 0.22, blur=0.05
+        )
 
 
 def _nose(canvas: Canvas, look: Look, points: Float) -> None:
@@ -345,11 +375,35 @@ def _nose(canvas: Canvas, look: Look, points: Float) -> None:
     side = 1.0 if look.light >= 0 else -1.0
     tip, foot = points[4], points[2]
     for way, strength in ((-side, 0.5), (side, 0.22)):
-        bridge = np.array([(0.2 * way, -0.12), (0.13 * way, 0.15), (0.15 * way, 0.36), (0.24 * way, 0.5), (0.3 * way, 0.36), (0.24 * way, 0.1)])
+        bridge = np.array(
+            [(0.2 * way, -0.12), (0.13 * way, 0.15), (0.15 * way, 0.36), (0.24 * way, 0.5), (0.3 * way, 0.36), (0.24 * way, 0.1)]
+        )
         canvas.fill(curve(bridge), shade, strength, blur=0.07)
-    canvas.fill(curve(np.array([(-0.27, foot[1] - 0.06), (0, foot[1] - 0.01), (0.27, foot[1] - 0.06), (0.15, foot[1] + 0.05), (0, foot[1] + 0.07), (-0.15, foot[1] + 0.05)])), shade, 0.55, blur=0.05)
+    canvas.fill(
+        curve(
+            np.array(
+                [
+                    (-0.27, foot[1] - 0.06),
+                    (0, foot[1] - 0.01),
+                    (0.27, foot[1] - 0.06),
+                    (0.15, foot[1] + 0.05),
+                    (0, foot[1] + 0.07),
+                    (-0.15, foot[1] + 0.05),
+                ]
+            )
+        ),
+        shade,
+        0.55,
+        blur=0.05,
+    )
     for way in (-1, 1):
-        canvas.line(np.array([(0.25 * way, foot[1] - 0.18), (0.305 * way, foot[1] - 0.09), (0.24 * way, foot[1] - 0.02)]), shade, 0.035, 0.5, blur=0.02)
+        canvas.line(
+            np.array([(0.25 * way, foot[1] - 0.18), (0.305 * way, foot[1] - 0.09), (0.24 * way, foot[1] - 0.02)]),
+            shade,
+            0.035,
+            0.5,
+            blur=0.02,
+        )
         nostril = np.array([(0.07, -0.015), (0.13, -0.045), (0.19, -0.02), (0.13, 0.005)]) * (way, 1) + (0, foot[1])
         canvas.fill(curve(nostril), mixed(look.skin, (70, 20, 18), 0.75), 0.85, blur=0.016)
     canvas.line(np.array([(0.03 * side, -0.05), (0.03 * side, 0.32)]), glow, 0.07, 0.4, blur=0.05)
@@ -394,7 +448,9 @@ def _eye(canvas: Canvas, look: Look, points: Float, side: int, head: Head) -> No
 
 
 def _mouth(canvas: Canvas, look: Look, points: Float, mouth: Mouth) -> None:
-    line = {name: points[list(way)] for name, way in (("uo", _UPPER_OUTER), ("lo", _LOWER_OUTER), ("ui", _UPPER_INNER), ("li", _LOWER_INNER))}
+    line = {
+        name: points[list(way)] for name, way in (("uo", _UPPER_OUTER), ("lo", _LOWER_OUTER), ("ui", _UPPER_INNER), ("li", _LOWER_INNER))
+    }
     inside = curve(np.concatenate([line["ui"], line["li"][::-1][1:-1]]), 6)
     gap = float(points[14, 1] - points[13, 1])
     outer = curve(np.concatenate([line["uo"], line["lo"][::-1][1:-1]]), 6)
@@ -410,17 +466,36 @@ def _mouth(canvas: Canvas, look: Look, points: Float, mouth: Mouth) -> None:
         reach = abs(float(line["ui"][0, 0])) * 0.9
         edge = float(rest[13, 1]) + 0.012  # the upper teeth go with the head, not with the lips
         tongue_y = float(points[14, 1]) - 0.05 - 0.10 * mouth.tongue - 0.12 * gap
-        tongue = np.array([(-0.24, tongue_y + 0.2), (-0.17, tongue_y + 0.02), (0, tongue_y), (0.17, tongue_y + 0.02), (0.24, tongue_y + 0.2)])
+        tongue = np.array(
+            [(-0.24, tongue_y + 0.2), (-0.17, tongue_y + 0.02), (0, tongue_y), (0.17, tongue_y + 0.02), (0.24, tongue_y + 0.2)]
+        )
         canvas.fill(curve(tongue), (186, 92, 94), 0.9, blur=0.025, clip=inside)
         canvas.glow((0.02 * side, tongue_y + 0.05), 0.08, (216, 132, 130), 0.4, clip=inside)
         low = float(points[14, 1]) - 0.045 + 0.1 * max(0.0, gap - 0.16)
         if gap > 0.07:
             lower = np.array([(-0.7, low + 0.03), (0, low), (0.7, low + 0.03), (0.62, low + 0.14), (-0.62, low + 0.14)]) * (reach, 1)
             canvas.fill(curve(lower), (222, 212, 204), 0.8, blur=0.01, clip=inside)
-        teeth = np.array([(-0.97, edge - 0.1), (0.97, edge - 0.1), (0.9, edge + 0.015), (0.45, edge + 0.05), (0, edge + 0.058), (-0.45, edge + 0.05), (-0.9, edge + 0.015)]) * (reach, 1)
+        teeth = np.array(
+            [
+                (-0.97, edge - 0.1),
+                (0.97, edge - 0.1),
+                (0.9, edge + 0.015),
+                (0.45, edge + 0.05),
+                (0, edge + 0.058),
+                (-0.45, edge + 0.05),
+                (-0.9, edge + 0.015),
+            ]
+        ) * (reach, 1)
         canvas.fill(curve(teeth), (248, 243, 238), 0.97, blur=0.008, clip=inside)
         for at in (-0.62, -0.36, 0.0, 0.36, 0.62):
-            canvas.line(np.array([(at * reach, edge - 0.08), (at * reach, edge + 0.05 - 0.03 * abs(at))]), (206, 190, 182), 0.008, 0.5, blur=0.006, clip=inside)
+            canvas.line(
+                np.array([(at * reach, edge - 0.08), (at * reach, edge + 0.05 - 0.03 * abs(at))]),
+                (206, 190, 182),
+                0.008,
+                0.5,
+                blur=0.006,
+                clip=inside,
+            )
         shadow = np.concatenate([line["ui"] + np.array([0, -0.05, 0]), line["ui"][::-1] + np.array([0, 0.028, 0])])
         canvas.fill(curve(shadow), (60, 16, 22), 0.6, blur=0.022, clip=inside)
         for way in (-1, 1):
@@ -432,7 +507,13 @@ def _mouth(canvas: Canvas, look: Look, points: Float, mouth: Mouth) -> None:
     else:
         canvas.line(line["ui"], mixed(look.lips, (60, 10, 20), 0.7), 0.02 if gap < 0.02 else 0.01, 0.7, blur=0.01)
     shine = (points[14, :2] + points[17, :2]) / 2
-    canvas.fill(curve(np.array([(-0.13, -0.012), (0, -0.03), (0.13, -0.012), (0.1, 0.02), (-0.1, 0.02)]) + shine + np.array([0.03 * side, -0.005])), mixed(look.lips, (255, 230, 226), 0.55), 0.5, blur=0.022, clip=outer)
+    canvas.fill(
+        curve(np.array([(-0.13, -0.012), (0, -0.03), (0.13, -0.012), (0.1, 0.02), (-0.1, 0.02)]) + shine + np.array([0.03 * side, -0.005])),
+        mixed(look.lips, (255, 230, 226), 0.55),
+        0.5,
+        blur=0.022,
+        clip=outer,
+    )
     canvas.line(line["uo"][3:8] + np.array([0, -0.008, 0]), mixed(look.skin, (255, 246, 236), 0.6), 0.014, 0.4, blur=0.012)
 
 
@@ -440,8 +521,42 @@ def _hair_before(canvas: Canvas, look: Look, points: Float) -> None:
     part = look.parting
     hair, dark, bright = look.hair, mixed(look.hair, (0, 0, 0), 0.4), mixed(look.hair, (255, 226, 190), 0.28)
     low = 1.75 if look.hair_length > 0.5 else -0.12
-    left = np.array([(part + 0.03, -1.0), (part - 0.12, -0.98), (part - 0.36, -0.9), (-0.82, -0.62), (-1.0, -0.2), (-1.04, low * 0.5), (-1.1, low), (-1.28, low + 0.35), (-1.5, low), (-1.47, low * 0.5), (-1.42, -0.4), (-1.2, -1.1), (-0.7, -1.58), (part, -1.68)])
-    right = np.array([(part - 0.03, -1.0), (part + 0.12, -1.0), (part + 0.4, -0.95), (0.62, -0.78), (0.94, -0.4), (1.04, low * 0.5), (1.1, low), (1.28, low + 0.35), (1.5, low), (1.47, low * 0.5), (1.42, -0.4), (1.2, -1.1), (0.7, -1.58), (part, -1.68)])
+    left = np.array(
+        [
+            (part + 0.03, -1.0),
+            (part - 0.12, -0.98),
+            (part - 0.36, -0.9),
+            (-0.82, -0.62),
+            (-1.0, -0.2),
+            (-1.04, low * 0.5),
+            (-1.1, low),
+            (-1.28, low + 0.35),
+            (-1.5, low),
+            (-1.47, low * 0.5),
+            (-1.42, -0.4),
+            (-1.2, -1.1),
+            (-0.7, -1.58),
+            (part, -1.68),
+        ]
+    )
+    right = np.array(
+        [
+            (part - 0.03, -1.0),
+            (part + 0.12, -1.0),
+            (part + 0.4, -0.95),
+            (0.62, -0.78),
+            (0.94, -0.4),
+            (1.04, low * 0.5),
+            (1.1, low),
+            (1.28, low + 0.35),
+            (1.5, low),
+            (1.47, low * 0.5),
+            (1.42, -0.4),
+            (1.2, -1.1),
+            (0.7, -1.58),
+            (part, -1.68),
+        ]
+    )
     shade = mixed(look.skin, (90, 40, 30), 0.6)
     for lock in (left, right):
         canvas.fill(curve(lock) + np.array([0, 0.07]), shade, 0.5, blur=0.07, clip=curve(points[list(_OVAL)]))
@@ -458,5 +573,14 @@ def _hair_before(canvas: Canvas, look: Look, points: Float) -> None:
             tone, strength = ((bright, 0.5), (dark, 0.45), (hair, 0.2))[int(at * 15) % 3]
             canvas.line(strand, tone, 0.028, strength, blur=0.014, clip=outline)
     light = 1.0 if look.light >= 0 else -1.0
-    band = np.array([(light * 0.25, -1.36), (light * 0.75, -1.2), (light * 1.12, -0.72), (light * 1.02, -0.66), (light * 0.66, -1.08), (light * 0.22, -1.24)])
+    band = np.array(
+        [
+            (light * 0.25, -1.36),
+            (light * 0.75, -1.2),
+            (light * 1.12, -0.72),
+            (light * 1.02, -0.66),
+            (light * 0.66, -1.08),
+            (light * 0.22, -1.24),
+        ]
+    )
     canvas.fill(curve(band), mixed(look.hair, (255, 236, 210), 0.5), 0.3, blur=0.08)

@@ -107,7 +107,9 @@ def check(tracks: Tracks, warn: Callable[[str], None]) -> None:
     turned = np.degrees(face.angles(face.pose(tracks.landmarks[tracks.seen])))
     yaw = float(np.median(np.abs(turned[:, 0])))
     if yaw > FARTHEST:
-        raise FaceFault(f"The face is turned too far: {yaw:.0f} degrees, at most {FARTHEST:.0f} are allowed.", "Give one that looks at the camera.")
+        raise FaceFault(
+            f"The face is turned too far: {yaw:.0f} degrees, at most {FARTHEST:.0f} are allowed.", "Give one that looks at the camera."
+        )
     if tracks.faces > 1:
         warn(f"{tracks.faces} faces are seen: the largest at the start is taken (--face N chooses another).")
     if lost.any():
@@ -167,7 +169,7 @@ def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], poses:
     size = np.ceil(face.unit(poses[chosen]) * 2 * _CROP_REACH)
     side = int(min(size.max(), CROP))
     pictures, crops = [], []
-    for k, frame in enumerate(chosen):
+    for frame in chosen:
         centre = face.from_head(_CROP_CENTRE[None], poses[frame])[0, :2]
         corner = np.round(centre - size.max() / 2)  # whole pixels: a crop at the frame's scale is not resampled
         scale = side / size.max()
@@ -176,7 +178,7 @@ def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], poses:
         part = to_rgb(cut(frames[int(frame)], (int(low[0]), int(low[1])), (int(high[1] - low[1]), int(high[0] - low[0]))))
         matrix = np.array([[scale, 0, (low[0] - corner[0]) * scale], [0, scale, (low[1] - corner[1]) * scale]])
         if scale < 1:  # against aliasing, since warpAffine does not average
-            part = cv2.GaussianBlur(part, (0, 0), 0.4 / scale)
+            part = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.4 / scale), np.uint8)
         pictures.append(cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         crops.append([*corner, scale])
     return References(

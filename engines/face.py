@@ -25,10 +25,9 @@ MOTION = np.array(LIPS + JAW)
 """The points that motion moves, in motion's order: 40 of the lips, then 20 of the jaw and chin."""
 L = len(MOTION)
 
-STABLE = np.array(
-    (33, 133, 130, 243, 263, 362, 359, 463, 168, 6, 197, 195, 5, 4, 122, 351, 196, 419, 3, 248)  # eye corners, nose
-    + (127, 356, 162, 389, 21, 251, 54, 284, 103, 332, 67, 297, 109, 338, 10, 151, 9, 8)  # temples and forehead
-)
+_EYES_AND_NOSE = (33, 133, 130, 243, 263, 362, 359, 463, 168, 6, 197, 195, 5, 4, 122, 351, 196, 419, 3, 248)
+_FOREHEAD = (127, 356, 162, 389, 21, 251, 54, 284, 103, 332, 67, 297, 109, 338, 10, 151, 9, 8)
+STABLE = np.array(_EYES_AND_NOSE + _FOREHEAD)
 """Points that speech does not move: from them the head's pose is found. None lies below the nose."""
 
 EYES = ((33, 133), (362, 263))

@@ -93,11 +93,13 @@ class Frames(Sequence[Picture]):
                 self._decoded = self._container.decode(stream)
             pictures = []
             for frame, _ in zip(self._decoded, range(wanted), strict=False):
-                pictures.append(frame.to_ndarray())
+                pictures.append(frame.to_ndarray().astype(np.uint8, copy=False))
                 if len(pictures) == wanted:
                     break
         except av.error.FFmpegError as error:
-            raise ActorFault(f"The actor's frames in {self._path.name} cannot be read: {error.strerror}.", "Enrol the actor again.") from error
+            raise ActorFault(
+                f"The actor's frames in {self._path.name} cannot be read: {error.strerror}.", "Enrol the actor again."
+            ) from error
         if len(pictures) < wanted:
             raise ActorFault(f"The actor's frames in {self._path.name} end too early.", "Enrol the actor again.")
         self._next = group + 1

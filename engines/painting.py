@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +81,7 @@ class Canvas:
                 cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, _BITS)
             else:
                 cv2.polylines(mask, [fixed], False, 255, max(1, round(closed * float(scale[0]))), cv2.LINE_AA, _BITS)
-        soft = mask.astype(np.float32) / 255
+        soft: NDArray[Any] = mask.astype(np.float32) / 255
         if sigma > 0.4:
             soft = cv2.GaussianBlur(soft, (0, 0), sigma * float(scale[0]), borderType=cv2.BORDER_REPLICATE)
         soft = cv2.resize(soft, (int(high[0] - low[0]), int(high[1] - low[1])), interpolation=cv2.INTER_LINEAR)
@@ -88,7 +90,8 @@ class Canvas:
     def _lay(self, found: tuple[Float, tuple[slice, slice]] | None, colour: Colour, opacity: float, clip: Float | None) -> None:
         if found is None:
             return
-        mask, where = found
+        mask: NDArray[Any] = found[0]
+        where = found[1]
         if clip is not None:
             inside = np.zeros(mask.shape, np.uint8)
             corner = np.array([where[1].start, where[0].start])
@@ -102,12 +105,21 @@ class Canvas:
         self._lay(self._mask([self._pixels(shape)], blur * self._unit), colour, opacity, clip)
 
     def line(
-        self, points: NDArray[np.floating], colour: Colour, width: float, opacity: float = 1.0, *, blur: float = 0.0, clip: Float | None = None
+        self,
+        points: NDArray[np.floating],
+        colour: Colour,
+        width: float,
+        opacity: float = 1.0,
+        *,
+        blur: float = 0.0,
+        clip: Float | None = None,
     ) -> None:
         """A smooth line of a width in IOD."""
         self._lay(self._mask([self._pixels(_open(points))], blur * self._unit, width * self._unit), colour, opacity, clip)
 
-    def taper(self, points: NDArray[np.floating], colour: Colour, thin: float, thick: float, *, blur: float = 0.004, opacity: float = 1.0) -> None:
+    def taper(
+        self, points: NDArray[np.floating], colour: Colour, thin: float, thick: float, *, blur: float = 0.004, opacity: float = 1.0
+    ) -> None:
         """A smooth line that is thin at its ends and thick in the middle."""
         middle = self._pixels(_open(points))
         along = np.gradient(middle, axis=0)

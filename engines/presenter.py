@@ -17,7 +17,8 @@ from native.planes import from_rgb
 
 REST = Mouth()
 SHAPES = (
-    *(Mouth(opening, width) for opening, width in product((3.0, 7.0, 12.0, 18.0, 25.0, 33.0), (-0.9, -0.4, 0.1, 0.7)) if opening < 20 or width > -0.5),
+    *(Mouth(opening, width) for opening, width in product((3.0, 7.0, 12.0, 18.0), (-0.9, -0.4, 0.1, 0.7))),
+    *(Mouth(opening, width) for opening, width in product((25.0, 33.0), (-0.4, 0.1, 0.7))),
     Mouth(), Mouth(smile=0.0), Mouth(width=-0.6), Mouth(width=0.7), Mouth(press=1.0), Mouth(2.0, bite=1.0), Mouth(8.0, tongue=1.0),
 )  # fmt: skip
 OPENING_RANGE, WIDTH_RANGE = 0.2, 0.04

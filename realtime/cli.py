@@ -55,9 +55,7 @@ def mytalk(context: click.Context, home: Path | None, config: Path | None, debug
     Only for faces and voices of people who agreed to it: see docs/consent.md.
     """
     context.obj = {"home": home, "config": config, "debug": debug}
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 @mytalk.group()
@@ -76,9 +74,7 @@ def add(given: dict[str, Any], name: str, source: Path, face: int | None) -> Non
     if store.folder(name).exists():
         from engines.errors import ActorFault
 
-        raise ActorFault(
-            f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}"
-        )
+        raise ActorFault(f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}")
     with _enrolled(source, face, name=name) as made:
         from engines.portrait import preview
 

@@ -72,13 +72,9 @@ def check_output(out: Path, inputs: tuple[Path, ...], *, overwrite: bool = False
 def check_options(fps: float, crf: int) -> None:
     """Raise SettingsFault where no video can be written like this."""
     if not LOWEST_FPS <= fps <= HIGHEST_FPS:
-        raise SettingsFault(
-            f"{fps:g} pictures a second cannot be written.", f"Choose --fps from {LOWEST_FPS:g} to {HIGHEST_FPS:g}."
-        )
+        raise SettingsFault(f"{fps:g} pictures a second cannot be written.", f"Choose --fps from {LOWEST_FPS:g} to {HIGHEST_FPS:g}.")
     if not 0 <= crf <= 51:
-        raise SettingsFault(
-            f"A quality (crf) of {crf} does not exist.", "Choose --crf from 0 (largest) to 51; 18 is the default."
-        )
+        raise SettingsFault(f"A quality (crf) of {crf} does not exist.", "Choose --crf from 0 (largest) to 51; 18 is the default.")
 
 
 def made(actor: Actor, speech: Iterator[Sound], pipeline: Steps, *, first: int = 0, seed: int = 0) -> Iterator[Picture]:
@@ -115,9 +111,7 @@ def dub(
     check_options(fps, crf)
     length = len(actor.frames) / FPS
     if not 0 <= start < length:
-        raise SettingsFault(
-            f"The actor's video is {length:.2f} s long: it cannot start at {start:g} s.", "Choose an earlier --start."
-        )
+        raise SettingsFault(f"The actor's video is {length:.2f} s long: it cannot start at {start:g} s.", "Choose an earlier --start.")
     seconds = probe(speech_path).seconds
     total = max(1, int(np.ceil(seconds * FPS - 1e-6))) if seconds else None
     lengths: list[int] = []

@@ -175,9 +175,7 @@ def _decode(
         raise MediaFault(f"{path.name} is damaged: {_words(error)}.", _AGAIN) from error
 
 
-def _whole(
-    container: InputContainer, stream: VideoStream | AudioStream, path: Path, seconds: float, start: float = 0.0
-) -> None:
+def _whole(container: InputContainer, stream: VideoStream | AudioStream, path: Path, seconds: float, start: float = 0.0) -> None:
     """Raise MediaFault where a stream ends before the length that its header promises."""
     kind = container.format.name
     expected: float | None = None
@@ -244,9 +242,7 @@ def read_sound(path: Path, rate: int, channels: Literal[1, 2] | None = 1, warn: 
                 yield np.clip(resampled.to_ndarray(), -1, 1)
         if resampler is not None:
             rest = math.ceil(Fraction(heard * rate, native)) - given
-            tail = np.concatenate(
-                [frame.to_ndarray() for frame in resampler.resample(None)] or [np.zeros((len(block), 0))], 1
-            )
+            tail = np.concatenate([frame.to_ndarray() for frame in resampler.resample(None)] or [np.zeros((len(block), 0))], 1)
             yield np.clip(np.pad(tail, ((0, 0), (0, max(0, rest - tail.shape[1]))))[:, :rest], -1, 1).astype(np.float32)
         _whole(container, stream, path, heard / native, start)
         if loud > max(10, heard * 1e-4):

@@ -92,6 +92,4 @@ def _typed(name: str, value: object, where: str) -> Any:
         return kind(value)
     except (TypeError, ValueError) as error:
         wanted = {int: "a whole number", str: "a text", Path: "a folder"}[kind]
-        raise SettingsFault(
-            f"{name} in {where} must be {wanted}, not {value!r}.", "Correct it or leave it out."
-        ) from error
+        raise SettingsFault(f"{name} in {where} must be {wanted}, not {value!r}.", "Correct it or leave it out.") from error

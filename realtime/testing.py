@@ -117,9 +117,7 @@ class FakePipeline:
         """See `Pipeline.start`."""
         return FakeConversation(actor)
 
-    def step(
-        self, conversations: Sequence[FakeConversation], speech: Float
-    ) -> tuple[list[FakeConversation], list[Picture | None]]:
+    def step(self, conversations: Sequence[FakeConversation], speech: Float) -> tuple[list[FakeConversation], list[Picture | None]]:
         """See `Pipeline.step`."""
         if self.cost:
             clock = WallClock()
@@ -167,10 +165,7 @@ class StampedPipeline:
     ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
         """See `Pipeline.step`."""
         after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech)
-        loud = [
-            (*before, loud_parts(heard))[-1 - self.look_ahead :]
-            for (_, before), heard in zip(conversations, speech, strict=True)
-        ]
+        loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]
         stamped: list[Picture | None] = []
         for picture, parts in zip(pictures, loud, strict=True):
             stamped.append(None if picture is None else picture.copy())

@@ -205,6 +205,8 @@ class _Worker:
         heard = [self._talks[session].speech.popleft() for session in due]
         try:
             self._answer(due, heard)
+        except (BrokenPipeError, ConnectionResetError):  # the server has gone
+            raise
         except Exception:  # the worker's border: whose conversation it was shows one by one
             log.exception("a tick of %d conversations failed", len(due))
             for session, speech in zip(due, heard, strict=True):
@@ -214,6 +216,8 @@ class _Worker:
         """One tick of a conversation; if it fails, the conversation ends, the others go on."""
         try:
             self._answer([session], [heard])
+        except (BrokenPipeError, ConnectionResetError):
+            raise
         except Fault as fault:
             self._drop(session, fault)
         except Exception:

@@ -115,9 +115,7 @@ class Writer:
         self.samples += block.shape[-1]
         self._container.mux(self._audio.encode(frame))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
                 self._container.mux(self._video.encode(None))

@@ -128,9 +128,7 @@ def test_dub_refuses_options_out_of_range(mytalk: Any, counting: Counting, tmp_p
     refused(mytalk("dub", "grey", speech, "-o", speech, "--overwrite"))
 
 
-def test_ctrl_c_leaves_nothing(
-    mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_ctrl_c_leaves_nothing(mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(counting, "_fails", (5, KeyboardInterrupt))
     outcome = mytalk("dub", "grey", write_wav(tmp_path / "a.wav", noise(16000)), "-o", "out.mp4")
     assert outcome.code == 130
@@ -138,9 +136,7 @@ def test_ctrl_c_leaves_nothing(
     assert "Traceback" not in outcome.err
 
 
-def test_a_full_disk_is_one_sentence(
-    mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_one_sentence(mytalk: Any, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "out.mp4")
 
@@ -168,9 +164,7 @@ def test_every_disk_error_is_a_sentence() -> None:
     assert fault_of(OSError(errno.EBADF, "a bug")) is None
 
 
-@pytest.mark.parametrize(
-    ("fault", "status"), [(UnknownActor("a", "b"), 404), (ActorFault("a", "b"), 422), (Fault("a", "b"), 400)]
-)
+@pytest.mark.parametrize(("fault", "status"), [(UnknownActor("a", "b"), 404), (ActorFault("a", "b"), 422), (Fault("a", "b"), 400)])
 def test_problems(fault: Fault, status: int) -> None:
     said = problem(fault)
     assert (said["status"], said["detail"], said["hint"]) == (status, "a", "b")

@@ -124,9 +124,7 @@ def test_outputs_that_may_not_be(tmp_path: Path) -> None:
     assert dub(ACTOR, speech, tmp_path / "there.mp4", pipeline=Counting(), overwrite=True).pictures == 3
 
 
-@pytest.mark.parametrize(
-    "options", [{"fps": 0}, {"fps": 500}, {"fps": float("nan")}, {"crf": 99}, {"start": -1}, {"start": 2}]
-)
+@pytest.mark.parametrize("options", [{"fps": 0}, {"fps": 500}, {"fps": float("nan")}, {"crf": 99}, {"start": -1}, {"start": 2}])
 def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsFault):
         dub(ACTOR, write_wav(tmp_path / "a.wav", noise(640)), tmp_path / "out.mp4", pipeline=Counting(), **options)

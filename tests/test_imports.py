@@ -81,14 +81,10 @@ def test_direction(path: Path) -> None:
     if package != "realtime" and not training:
         for imported, _ in imports(path):
             for banned in NO_CLOCK_NO_WIRE | {"os"} - MAY.get(name(path), set()):
-                assert imported != banned, (
-                    f"{name(path)} imports {banned}: engines and native have no clock and no wire"
-                )
+                assert imported != banned, f"{name(path)} imports {banned}: engines and native have no clock and no wire"
                 assert not imported.startswith(f"{banned}."), f"{name(path)} imports {imported}"
     if not training:
-        assert not any(imported.startswith("engines.train") for imported, _ in imports(path)), (
-            "training is not the product"
-        )
+        assert not any(imported.startswith("engines.train") for imported, _ in imports(path)), "training is not the product"
 
 
 @pytest.mark.parametrize("path", sources(), ids=name)

@@ -115,9 +115,7 @@ def test_photo_kinds(tmp_path: Path, kind: str) -> None:
     assert picture.shape == (48, 46)
 
 
-@pytest.mark.parametrize(
-    ("kind", "keep"), [("photo.jpg", 0.5), ("photo.png", 0.5), ("clip.mkv", 0.5), ("clip.mp4", 0.6)]
-)
+@pytest.mark.parametrize(("kind", "keep"), [("photo.jpg", 0.5), ("photo.png", 0.5), ("clip.mkv", 0.5), ("clip.mp4", 0.6)])
 def test_damaged_pictures_are_refused(tmp_path: Path, kind: str, keep: float) -> None:
     path = tmp_path / kind
     texture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)

@@ -38,16 +38,12 @@ clock = WallClock()
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    app = make_app(
-        store=FakeStore(("presenter", "second", "broken"), size=(256, 256)), pipeline=FakePipeline, max_sessions=3
-    )
+    app = make_app(store=FakeStore(("presenter", "second", "broken"), size=(256, 256)), pipeline=FakePipeline, max_sessions=3)
     async with TestClient(TestServer(app)) as client:
         yield client
 
 
-def bursts(
-    seconds: float, period: float = 1.0, length: float = 0.4, rate: int = WIRE_RATE
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def bursts(seconds: float, period: float = 1.0, length: float = 0.4, rate: int = WIRE_RATE) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A tone that is on for `length` in the middle of each period."""
     time = np.arange(int(seconds * rate)) / rate
     on = np.abs(time % period - period / 2) < length / 2
@@ -103,9 +99,7 @@ class Peer:
         elif self.sound:
             self.connection.addTransceiver("audio", direction="recvonly")
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        response = await self.client.post(
-            f"/v1/sessions?actor={self.actor}", data=self.connection.localDescription.sdp, headers=SDP
-        )
+        response = await self.client.post(f"/v1/sessions?actor={self.actor}", data=self.connection.localDescription.sdp, headers=SDP)
         assert response.status == 201, await response.text()
         assert response.content_type == "application/sdp"
         self.url = response.headers["Location"]
@@ -120,9 +114,7 @@ class Peer:
                 frame = await track.recv()
                 if isinstance(frame, VideoFrame) and frame.pts is not None:
                     y = frame.to_ndarray()
-                    self.pictures.append(
-                        (frame.pts, float(y[100:156, 110:146].mean()), float(y[:40].mean()), clock.now())
-                    )
+                    self.pictures.append((frame.pts, float(y[100:156, 110:146].mean()), float(y[:40].mean()), clock.now()))
                 elif isinstance(frame, AudioFrame) and frame.pts is not None:
                     self.sounds.append((frame.pts, float(np.abs(frame.to_ndarray()).mean())))
         except MediaStreamError:
@@ -195,11 +187,7 @@ async def test_a_sound_file_is_spoken_in_step_and_nothing_of_it_is_lost(client: 
         assert response.status == 202
         await peer.until(lambda: sum(loud > 1500 for _, loud in peer.sounds) > 10)
         assert (await peer.report())["state"] == "speaking"
-        await peer.until(
-            lambda: (
-                len(peer.sounds) > 0 and peer.sounds[-1][1] < 100 and sum(loud > 1500 for _, loud in peer.sounds) > 50
-            )
-        )
+        await peer.until(lambda: len(peer.sounds) > 0 and peer.sounds[-1][1] < 100 and sum(loud > 1500 for _, loud in peer.sounds) > 50)
         report = await peer.report()
         assert report["added_p95_ms"] <= 250
         # three bursts of 0.4 s, in packets of 20 ms
@@ -283,9 +271,7 @@ def without_video() -> str:
     return (
         "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
         "c=IN IP4 0.0.0.0\r\n"
-        "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 "
-        + ":".join(["AA"] * 32)
-        + "\r\n"
+        "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 " + ":".join(["AA"] * 32) + "\r\n"
         "a=setup:actpass\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"
     )
 
@@ -381,9 +367,7 @@ async def test_serve_says_where_it_is_and_ends_cleanly() -> None:
         "from realtime.server.app import serve\nfrom realtime.testing import FakePipeline, FakeStore\n"
         "if __name__ == '__main__':\n    serve(store=FakeStore(), port=0, pipeline=FakePipeline)\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
     assert line.startswith("Serving on http://127.0.0.1:")

@@ -110,4 +110,3 @@ def _box(target: Float, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[i
     low = np.maximum(np.floor(target.min(0) / 2).astype(int) * 2, 0)
     high = np.minimum(np.ceil(target.max(0) / 2).astype(int) * 2, np.array(size))
     return (int(low[0]), int(low[1])), (int(max(high[1] - low[1], 0)), int(max(high[0] - low[0], 0)))
-

@@ -28,7 +28,7 @@ def draw_interior(patch: NDArray[np.uint8], lips: Float, unit: float, share: flo
         return patch
     inside = np.zeros((height, width), np.float32)
     cv2.fillPoly(inside, [np.round((ring - low) * 16).astype(np.int32)], 1.0, lineType=cv2.LINE_8, shift=4)
-    inside = cv2.GaussianBlur(inside, (0, 0), max(0.6, 0.012 * unit))
+    inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), max(0.6, 0.012 * unit)), np.float32)
     across = np.arange(width, dtype=np.float32)[None, :]
     down = np.arange(height, dtype=np.float32)[:, None]
     upper, lower = _line(ring[_UPPER], low, width), _line(ring[_LOWER], low, width)

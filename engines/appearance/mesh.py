@@ -36,7 +36,9 @@ class Mesh:
 def anchors(neutral: Float) -> Float:
     """Points outside the jaw (A, 3) of a face (478, 3) in the head's frame: they move with the head alone."""
     jaw = neutral[list(face.JAW[:17])]
-    return np.concatenate([_CENTRE + (jaw - _CENTRE) * np.array([1, out, 1], np.float32) * np.array([out, 1, 1], np.float32) for out in _OUTWARD])
+    return np.concatenate(
+        [_CENTRE + (jaw - _CENTRE) * np.array([1, out, 1], np.float32) * np.array([out, 1, 1], np.float32) for out in _OUTWARD]
+    )
 
 
 @cache

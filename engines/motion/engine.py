@@ -46,7 +46,9 @@ class GruMotion:
         self._net = net or CpuNet(read_weights(WEIGHTS))
         config = json.loads(self._net.metadata.get("mytalk", "{}"))
         if config.get("version") != VERSION:
-            raise WeightsFault(f"{WEIGHTS} has version {config.get('version')}, this program wants {VERSION}.", "Install mytalk-live again.")
+            raise WeightsFault(
+                f"{WEIGHTS} has version {config.get('version')}, this program wants {VERSION}.", "Install mytalk-live again."
+            )
         self.look_ahead: int = config["look_ahead"]
         self.hidden: int = config["hidden"]
 
@@ -87,7 +89,7 @@ def _check(speech: Float, count: int) -> None:
 
 
 _PAIRS = [(81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324)]
-_UPPER, _LOWER = (np.array([int(np.flatnonzero(face.MOTION == pair[side])[0]) for pair in _PAIRS]) for side in (0, 1))
+_UPPER, _LOWER = (np.array([int(np.flatnonzero(pair[side] == face.MOTION)[0]) for pair in _PAIRS]) for side in (0, 1))
 
 
 def _parted(motion: Float) -> Float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -18,6 +18,8 @@ from engines.spec import FPS, RATE, TICK
 from engines.tracker import Tracker
 
 Float = NDArray[np.float32]
+TRUSTED = 0.5
+"""Of `probe_r`; under it a clip's timing is doubtful."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Clip:
     person: str
     split: str
     free: str
+    probe_r: str
+    """How well its lips were found to follow its sound; empty if not tried."""
     speech: Float
     """(N * 640,) at 16 kHz, from the first picture on."""
     motion: Float
@@ -37,10 +41,15 @@ class Clip:
     """(N,) whether the face was found."""
 
 
+def read_manifest(data: Path) -> list[dict[str, str]]:
+    """The rows of a folder's manifest.csv."""
+    with (data / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def prepare(data: Path, cache: Path, jobs: int = 2) -> list[Clip]:
     """All clips of `data`/manifest.csv; what `cache` does not hold yet is tracked and packed into it."""
-    with (data / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_manifest(data)
     cache.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs) as pool:
         clips = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=8))
@@ -49,20 +58,21 @@ def prepare(data: Path, cache: Path, jobs: int = 2) -> list[Clip]:
 
 def _packed(row: dict[str, str], data: Path, cache: Path) -> Clip | None:
     path = cache / (row["file"].replace("/", "_") + ".npz")
-    text = {name: row[name] for name in ("file", "set", "person", "split", "free")}
     if not path.exists():
-        landmarks, seen, first = _track(data / row["file"])
+        landmarks, seen, first = track(data / row["file"])
         speech = _speech(data / row["file"], first, len(seen))
-        arrays = {"speech": speech, "motion": _motion(landmarks, seen), "seen": seen}
         partial = path.with_suffix(".part.npz")
-        np.savez(partial, **arrays)
+        np.savez(partial, speech=speech, motion=_motion(landmarks, seen), seen=seen)
         partial.replace(path)
     with np.load(path, allow_pickle=False) as found:
-        own = {field.name: found[field.name] for field in fields(Clip) if field.name not in text}
-    return Clip(**text, **own) if own["seen"].mean() > 0.75 else None
+        clip = Clip(
+            row["file"], row["set"], row["person"], row["split"], row["free"], row["probe_r"],
+            found["speech"], found["motion"], found["seen"],
+        )  # fmt: skip
+    return clip if clip.seen.mean() > 0.75 else None
 
 
-def _track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
+def track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
     """Landmarks (N, 478, 3), whether seen (N,), and the first picture's time in seconds."""
     with Tracker() as tracker, av.open(str(path)) as container:
         follower = Follower(tracker)
@@ -73,7 +83,7 @@ def _track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
             while before is not None and shown / FPS < at - first - 1e-3:
                 follower.see(before)
                 shown += 1
-            before = frame.reformat(frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p").to_ndarray()
+            before = frame.reformat(frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p").to_ndarray().astype(np.uint8, copy=False)
         if before is not None:
             follower.see(before)
     tracks = follower.tracks()
@@ -102,6 +112,11 @@ def _motion(landmarks: Float, seen: NDArray[np.bool_]) -> Float:
     motion = np.stack([face.motion_onto(p[face.MOTION, :2], pose, own) for p, pose in zip(landmarks, poses, strict=True)])
     padded = np.pad(motion, [(1, 1), (0, 0), (0, 0)], mode="edge")
     return (0.15 * padded[:-2] + 0.7 * padded[1:-1] + 0.15 * padded[2:]).astype(np.float32)
+
+
+def trusted(clip: Clip) -> bool:
+    """Whether the clip's lips and sound are known to agree."""
+    return clip.set == "grid" or float(clip.probe_r or 0) >= TRUSTED
 
 
 def in_units(clip: Clip) -> tuple[Float, Float, float]:

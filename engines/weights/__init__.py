@@ -1,0 +1,1 @@
+"""The nets and shapes that we ship."""

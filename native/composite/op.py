@@ -16,7 +16,8 @@ def composite(
     """Blend a patch into a copy of a frame, after matching its colour to the frame around it.
 
     out = frame + alpha * (patch + s - frame) in RGB, where s is a smooth field: the difference frame - patch on the ring
-    (weights `ring`, less where the difference is that of another thing), spread over the patch by a normalised Gaussian of standard deviation `shade` (pixels).
+    (weights `ring`, less where the difference is that of another thing), spread over the patch by a normalised Gaussian
+    of standard deviation `shade` (pixels).
     Only pixels with alpha > 0 change; the chroma of a 2x2 block is written where the block's alpha is above 0.
 
     frame: I420 (H * 3 / 2, W) uint8. corner: x and y of the patch's top left pixel, both even, inside the frame.

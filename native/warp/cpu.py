@@ -68,14 +68,11 @@ def warp(
     count = len(pictures)
     columns = np.concatenate([*sources, values], 1)
     field = mesh_values(target, triangles, columns, size)
-    blended: NDArray[np.float32] | None = None
-    out = None
+    blended = np.zeros((*size, 3), np.float32)
     for k in range(count):
         grid = np.ascontiguousarray(field[:, :, 2 * k : 2 * k + 2])
-        out = cv2.remap(pictures[k], grid, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        if count > 1:
-            blended = out * weights[k] if blended is None else cv2.scaleAdd(out.astype(np.float32), float(weights[k]), blended)
-    if blended is not None:
-        out = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
-    assert out is not None
-    return out.astype(np.uint8, copy=False), field[:, :, 2 * count :]
+        sampled = cv2.remap(pictures[k], grid, np.empty(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if count == 1:
+            return sampled.astype(np.uint8, copy=False), field[:, :, 2:]
+        blended += sampled * weights[k]
+    return np.clip(blended + 0.5, 0, 255).astype(np.uint8), field[:, :, 2 * count :]

@@ -234,9 +234,7 @@ async def _no_icon(request: web.Request) -> web.StreamResponse:
 
 async def _health(request: web.Request) -> web.StreamResponse:
     engine = request.app[ENGINE]
-    return web.json_response(
-        {"ready": engine.ready, "sessions": len(request.app[SESSIONS]), "engine_restarts": engine.restarts}
-    )
+    return web.json_response({"ready": engine.ready, "sessions": len(request.app[SESSIONS]), "engine_restarts": engine.restarts})
 
 
 async def _actors(request: web.Request) -> web.StreamResponse:
@@ -296,9 +294,7 @@ async def _speak(request: web.Request) -> web.StreamResponse:
     session = request.app[SESSIONS].find(request.match_info["session"])
     kind = request.content_type
     if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg")):
-        raise WrongType(
-            f"Speech is a sound file (audio/*), not {kind}.", "Set the Content-Type to the file's, e.g. audio/wav."
-        )
+        raise WrongType(f"Speech is a sound file (audio/*), not {kind}.", "Set the Content-Type to the file's, e.g. audio/wav.")
     file = await _received(request)
     try:
         await asyncio.to_thread(_check_sound, file)
@@ -336,9 +332,7 @@ def _new_file() -> tuple[BinaryIO, Path]:
 def _check_sound(file: Path) -> None:
     """Raises MediaFault for what is no sound file of a kind that is read here."""
     try:
-        with av.open(
-            f"file:{file}", options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-        ) as container:
+        with av.open(f"file:{file}", options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as container:
             if container.streams.audio:
                 return
     except (av.error.FFmpegError, ValueError) as error:

@@ -38,9 +38,7 @@ class Microphone:
 
     def __init__(self) -> None:
         self._sound: Float = np.zeros(0, np.float32)
-        self._arrivals: deque[tuple[int, float]] = (
-            deque()
-        )  # (count of all samples so far, when the last of them arrived)
+        self._arrivals: deque[tuple[int, float]] = deque()  # (count of all samples so far, when the last of them arrived)
         self._came = 0
         self._open = False  # whether the cushion is there
         self._least = MOST

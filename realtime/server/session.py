@@ -124,9 +124,7 @@ class Session:
         try:
             self._files.put_nowait(file)
         except asyncio.QueueFull:
-            raise Busy(
-                f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt."
-            ) from None
+            raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.") from None
 
     def interrupt(self) -> None:
         """Forget all made speech that has not been given to the engine."""
@@ -354,21 +352,16 @@ def kinds_of(offer: str) -> set[str]:
         description = SessionDescription.parse(offer)
         media = [section.kind for section in description.media]
         whole = all(
-            section.ice and section.ice.usernameFragment and section.dtls and section.dtls.fingerprints
-            for section in description.media
+            section.ice and section.ice.usernameFragment and section.dtls and section.dtls.fingerprints for section in description.media
         )
     except Exception as error:  # aiortc's parser raises anything at what is no SDP
         raise OfferFault(
             "The body is not a session description.", "Send an SDP offer, as RTCPeerConnection.createOffer makes it."
         ) from error
     if not media or not whole:
-        raise OfferFault(
-            "The session description is incomplete.", "Send the whole SDP offer, with ICE credentials and fingerprint."
-        )
+        raise OfferFault("The session description is incomplete.", "Send the whole SDP offer, with ICE credentials and fingerprint.")
     if media.count("video") != 1 or media.count("audio") > 1:
-        raise OfferFault(
-            "The offer must have one video section and at most one of audio.", "Use addTransceiver('video') once."
-        )
+        raise OfferFault("The offer must have one video section and at most one of audio.", "Use addTransceiver('video') once.")
     return set(media)
 
 

@@ -84,9 +84,7 @@ class SoundTrack(_Track[AudioFrame]):
         samples = (np.clip(sound, -1, 1) * 32767).astype(np.int16)
         now = self._clock.now()
         for half in (0, 1):
-            frame = AudioFrame.from_ndarray(
-                samples[None, half * PACKET : (half + 1) * PACKET], format="s16", layout="mono"
-            )
+            frame = AudioFrame.from_ndarray(samples[None, half * PACKET : (half + 1) * PACKET], format="s16", layout="mono")
             frame.sample_rate = WIRE_RATE
             frame.pts, frame.time_base = sound_pts(tick) + half * PACKET, SOUND_BASE
             self._put(now + half * TICK_S / 2, frame)
@@ -108,9 +106,7 @@ def set_bitrates() -> None:
 def hear_at_once(receiver: RTCRtpReceiver) -> None:
     """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway."""
     name = "_RTCRtpReceiver__jitter_buffer"
-    if isinstance(
-        getattr(receiver, name, None), JitterBuffer
-    ):  # private: where aiortc has changed, we are slower, not broken
+    if isinstance(getattr(receiver, name, None), JitterBuffer):  # private: where aiortc has changed, we are slower, not broken
         setattr(receiver, name, JitterBuffer(capacity=16, prefetch=1))
 
 

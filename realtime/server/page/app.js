@@ -78,9 +78,8 @@ async function connect(voice = null) {
   connection.addTransceiver("video", { direction: "recvonly" });
   if (voice) connection.addTransceiver(voice, { direction: "sendrecv", streams: [new MediaStream([voice])] });
   else connection.addTransceiver("audio", { direction: "recvonly" });
-  connection.addEventListener("track", ({ track, receiver }) => {
+  connection.addEventListener("track", ({ track }) => {
     stream.addTrack(track);
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
   });
   const next = { connection, url: null, voice, marks, stream };
   try {

@@ -1,0 +1,180 @@
+"""The engines behind their interfaces: stream equals offline, batch equals solo, refusals in words; and the way of a tick."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines import face
+from engines.actor import Actor
+from engines.backends import weights
+from engines.drawn import PRESENTER, Mouth, shape
+from engines.errors import SpeechFault, WeightsFault
+from engines.motion.space import rest_and_range
+from engines.pipeline import Conversation, Pipeline
+from engines.spec import APPEARANCE, MOTION, TICK, load
+from native.planes import to_rgb
+from tests.people import small_actor
+from tests.test_features import speech
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline()
+
+
+def said(pipeline: Pipeline, actor: Actor, sound: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Motion of a whole sound, delayed by the look-ahead."""
+    state, out = pipeline.motion.start(actor, seed), []
+    for block in sound.reshape(-1, 1, TICK):
+        (state,), motion = pipeline.motion.step([state], block)
+        out.append(motion[0])
+    return np.stack(out)
+
+
+@pytest.mark.parametrize("name", MOTION)
+def test_motion_contract(name: str) -> None:
+    engine, actor = load(MOTION, name), small_actor()
+    assert 0 <= engine.look_ahead <= 2
+    one, two = speech(2), speech(2, seed=1) * 0.3
+    solo = []
+    for sound in (one, two):
+        state, out = engine.start(actor, 3), []
+        for block in sound.reshape(-1, 1, TICK):
+            before = state
+            (state,), motion = engine.step([state], block)
+            assert state is not before
+            out.append(motion[0])
+        solo.append(np.stack(out))
+    states, both = [engine.start(actor, 3), engine.start(actor, 3)], []
+    for blocks in zip(one.reshape(-1, TICK), two.reshape(-1, TICK), strict=True):
+        states, motion = engine.step(states, np.stack(blocks))
+        both.append(motion)
+    assert np.abs(np.stack(both, 1) - np.stack(solo)).max() < 1e-5
+    assert np.array_equal(solo[0][: engine.look_ahead], np.repeat(face.motion_of(actor.neutral)[None], engine.look_ahead, 0))
+    assert engine.step([], np.zeros((0, TICK), np.float32))[0] == []
+
+
+def test_the_look_ahead_is_the_true_one(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), speech(2)
+    other = sound.copy()
+    other[30 * TICK :] = 0
+    a, b = said(pipeline, actor, sound), said(pipeline, actor, other)
+    assert np.array_equal(a[:30], b[:30])
+    assert not np.array_equal(a[30], b[30])  # it shows tick 30 - look_ahead, and has heard tick 30
+
+
+def test_speech_moves_the_mouth_and_silence_shuts_it(pipeline: Pipeline) -> None:
+    actor = small_actor()
+    sound = np.concatenate([speech(2), np.zeros(25 * TICK, np.float32)])
+    opening = face.opening(said(pipeline, actor, sound))[pipeline.look_ahead :]
+    rest = float(face.opening(face.motion_of(actor.neutral)))
+    assert opening[10:50].max() > rest + 0.3 * actor.opening_range
+    assert opening[56:].max() < rest + 0.1 * actor.opening_range  # 240 ms after the end, and for good
+    assert np.abs(np.diff(opening[60:])).max() < 0.01
+
+
+def test_lips_never_pass_through_each_other(pipeline: Pipeline) -> None:
+    actor = small_actor()
+    pressed = replace(actor, neutral=shape(PRESENTER, Mouth(press=1.0)))
+    motion = said(pipeline, pressed, speech(2))
+    upper, lower = (np.flatnonzero(point == face.MOTION)[0] for point in face.INNER_MIDDLE)
+    assert (motion[:, lower, 1] - motion[:, upper, 1]).min() >= -1e-6
+
+
+@pytest.mark.parametrize("bad", ["rate", "type", "batch", "nan", "list"])
+def test_bad_speech_is_refused_in_words(pipeline: Pipeline, bad: str) -> None:
+    good = np.zeros((1, TICK), np.float32)
+    harm = {
+        "rate": np.zeros((1, 1920), np.float32), "type": good.astype(np.int16), "batch": np.zeros((2, TICK), np.float32),
+        "nan": np.full_like(good, np.nan), "list": [0.0] * TICK,
+    }[bad]  # fmt: skip
+    with pytest.raises(SpeechFault, match=r"float32 \(1, 640\)|not numbers"):
+        pipeline.motion.step([pipeline.motion.start(small_actor())], harm)  # type: ignore[arg-type]
+
+
+def test_damaged_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(Path(str(weights.files("engines.weights"))), tmp_path / "weights")
+    monkeypatch.setattr(weights, "files", lambda package: tmp_path / "weights")
+    path = tmp_path / "weights" / "motion-gru.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsFault, match=r"motion-gru.onnx are damaged.*engines.train motion"):
+        load(MOTION, "gru")
+    path.unlink()
+    with pytest.raises(WeightsFault, match="cannot be read"):
+        load(MOTION, "gru")
+
+
+def test_rest_and_range() -> None:
+    motion = np.stack([face.motion_of(shape(PRESENTER, Mouth(o))) for o in [0.0] * 10 + list(np.linspace(0, 20, 90))])
+    rest, reach, _ = rest_and_range(motion)
+    assert face.opening(rest) < 0.01
+    assert reach == pytest.approx(0.19, abs=0.02)
+
+
+@pytest.mark.parametrize("name", APPEARANCE)
+def test_appearance_shows_the_motion_and_nothing_else(name: str) -> None:
+    engine, actor = load(APPEARANCE, name), small_actor()
+    state = engine.start(actor)
+    rest = face.motion_of(actor.neutral)
+    wide = face.motion_of(shape(PRESENTER, Mouth(22)))
+    (after,), (shut,) = engine.step([state], [5], rest[None])
+    _, (opened,) = engine.step([state], [5], wide[None])
+    original = to_rgb(actor.frames[5]).astype(int)
+    assert np.abs(to_rgb(shut).astype(int) - original).mean() < 1.0  # the frame's own mouth is at rest
+    changed = np.abs(to_rgb(opened).astype(int) - original).max(2) > 12
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    eyes = face.eye_centres(face.from_head(actor.neutral, actor.poses[5]))[:, 1].max()
+    assert changed.mean() > 0.005
+    assert rows.min() > eyes
+    assert columns.min() > 40
+    assert columns.max() < 120
+    states, pictures = engine.step([after, state], [5, 5], np.stack([wide, rest]))
+    assert len(states) == 2
+    assert np.array_equal(pictures[1], shut)  # rows of a batch do not touch each other
+
+
+def test_an_open_mouth_where_no_reference_shows_one(pipeline: Pipeline) -> None:
+    actor = small_actor()
+    shut = int(np.argmin(face.opening(actor.references.motion)))
+    references = replace(actor.references, **{
+        name: getattr(actor.references, name)[shut : shut + 1] for name in ("frame", "pictures", "crops", "motion")
+    })  # fmt: skip
+    photo = replace(actor, references=references)
+    wide = face.motion_of(shape(PRESENTER, Mouth(22)))
+    _, (picture,) = pipeline.appearance.step([pipeline.appearance.start(photo)], [0], wide[None])
+    inside = face.from_head(face.with_motion(actor.neutral, wide), actor.poses[0])[[13, 14], :2].mean(0).round().astype(int)
+    assert to_rgb(picture)[inside[1] + 2, inside[0]].mean() < 110  # dark, not stretched skin
+
+
+def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), speech(1)
+    conversation, shown = pipeline.start(actor, first=30), []
+    for block in sound.reshape(-1, 1, TICK):
+        (conversation,), (picture,) = pipeline.step([conversation], block)
+        shown.append(picture)
+    assert [picture is None for picture in shown[:3]] == [True, True, False]
+    assert conversation.tick == 25
+    # two conversations of different ages in one batch are what they are alone
+    young, old = pipeline.start(actor), conversation
+    blocks = speech(1, seed=2).reshape(-1, TICK)[:4]
+    alone: list[list[np.ndarray | None]] = []
+    for one in (young, old):
+        got: list[np.ndarray | None] = []
+        mine: Conversation = one
+        for block in blocks:
+            (mine,), (picture,) = pipeline.step([mine], block[None])
+            got.append(picture)
+        alone.append(got)
+    both = [young, old]
+    for at, block in enumerate(blocks):
+        both, pictures = pipeline.step(both, np.stack([block, block]))
+        for row in (0, 1):
+            expected = alone[row][at]
+            assert (pictures[row] is None) == (expected is None)
+            if expected is not None and pictures[row] is not None:
+                assert np.abs(pictures[row].astype(int) - expected).max() <= 1

@@ -1,0 +1,69 @@
+"""The operators against their definitions, over one table of cases each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from native.composite import cases as composite_cases
+from native.composite import reference as composite_reference
+from native.composite.op import composite
+from native.planes import cut, from_rgb, planes, to_rgb
+from native.warp import cases as warp_cases
+from native.warp import reference as warp_reference
+from native.warp.op import warp
+
+
+@pytest.mark.parametrize("case", list(warp_cases.cases()), ids=lambda case: case.name)
+def test_warp_agrees_with_its_definition(case: warp_cases.Case) -> None:
+    picture, values = warp(**case.arguments)
+    true_picture, true_values = warp_reference.warp(**case.arguments)
+    inside = np.zeros(picture.shape[:2], bool)
+    inside[5:-6, 4:-5] = True  # the outermost pixels lie partly outside the mesh
+    assert np.abs(picture[inside].astype(int) - true_picture[inside]).mean() <= case.tolerance
+    assert np.abs(values[inside] - true_values[inside]).mean() < 0.02
+
+
+def test_warp_refuses_what_does_not_fit() -> None:
+    arguments = next(iter(warp_cases.cases())).arguments
+    with pytest.raises(ValueError, match="sources"):
+        warp(**arguments | {"sources": arguments["sources"][:, :-1]})
+    with pytest.raises(ValueError, match="finite"):
+        warp(**arguments | {"target": arguments["target"] * np.nan})
+
+
+@pytest.mark.parametrize("case", list(composite_cases.cases()), ids=lambda case: case.name)
+def test_composite_agrees_with_its_definition(case: composite_cases.Case) -> None:
+    before = case.arguments["frame"].copy()
+    frame, true_frame = composite(**case.arguments), composite_reference.composite(**case.arguments)
+    assert np.array_equal(case.arguments["frame"], before)
+    assert np.abs(frame.astype(int) - true_frame).mean() <= case.tolerance
+
+
+def test_composite_leaves_what_is_outside_the_mask() -> None:
+    for case in composite_cases.cases():
+        frame, alpha, (x, y) = case.arguments["frame"], case.arguments["alpha"], case.arguments["corner"]
+        masked = np.zeros((frame.shape[0] * 2 // 3, frame.shape[1]), bool)
+        masked[y : y + alpha.shape[0], x : x + alpha.shape[1]] = alpha > 0
+        out = composite(**case.arguments)
+        assert np.array_equal(planes(out)[0][~masked], planes(frame)[0][~masked])
+        if not masked.any():
+            assert np.array_equal(out, frame)
+
+
+def test_composite_refuses_what_does_not_fit() -> None:
+    arguments = next(iter(composite_cases.cases())).arguments
+    with pytest.raises(ValueError, match="even"):
+        composite(**arguments | {"corner": (1, 0)})
+    with pytest.raises(ValueError, match="does not fit"):
+        composite(**arguments | {"corner": (60, 0)})
+
+
+def test_i420_and_back() -> None:
+    rgb = np.full((32, 48, 3), (200, 120, 60), np.uint8)
+    frame = from_rgb(rgb)
+    assert frame.shape == (48, 48)
+    assert np.abs(to_rgb(frame).astype(int) - rgb).max() <= 3
+    part = cut(frame, (8, 4), (12, 16))
+    assert part.shape == (18, 16)
+    assert np.array_equal(planes(part)[0], planes(frame)[0][4:16, 8:24])
