@@ -23,6 +23,7 @@ _TAIL = WINDOW - HOP
 _FLOOR = 1e-7  # of band energy: under any microphone's noise
 _REST = -5.0  # the level that speech is expected to have before any was heard: natural log of the mean band energy
 _RISE, _FALL = 0.04, 0.003  # shares of the way to a new level that are gone in a frame
+_SCALE = 4.0
 _QUIET = 3.0  # frames this far under the level do not lower it: pauses are not quiet speech
 
 
@@ -55,8 +56,13 @@ def step(state: FeatureState, speech: Float) -> tuple[FeatureState, Float]:
         elif now > level - _QUIET:
             level += _FALL * (now - level)
         levels[at] = level
-    features = ((energy - levels[:, None]) / 4).astype(np.float32)
+    features = ((energy - levels[:, None]) / _SCALE).astype(np.float32)
     return FeatureState(heard[-_TAIL:].copy(), float(level)), np.maximum(features, -3)
+
+
+def loudness(frames: Float) -> Float:
+    """(frames,): how loud features (frames, 80) are against the level so far: natural log of a ratio of energies."""
+    return np.asarray(np.log(np.exp(_SCALE * frames).mean(1)))
 
 
 @cache

@@ -17,11 +17,13 @@ class WarpConfig:
     """Cost of a radian between the heads."""
     inside: float = 1.0
     """Weight of the inner lips against the outer ones."""
+    gap: float = 0.5
+    """Weight of the opening's difference: a shut mouth must not show teeth."""
     steady: float = 0.004
     """What a reference of the last picture is given ahead, times its weight there: against flicker."""
     shade: float = 0.35
     """Standard deviation of the colour matching's Gaussian."""
-    crisp: float = 0.2
+    crisp: float = 0.45
     """Share of the fine detail that is added again after blending."""
     crisp_radius: float = 0.01
     """What counts as fine."""

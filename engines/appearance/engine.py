@@ -65,7 +65,8 @@ class WarpAppearance:
         inner = len(face.OUTER_LIPS)
         shape = (apart[:, :inner].mean(1) + config.inside * apart[:, inner:].mean(1)) / (1 + config.inside)
         turn = np.linalg.norm(face.angles(poses[references.frame]) - face.angles(poses[index]), axis=1)
-        cost = shape + config.turn * turn - config.steady * state.weights
+        gap = np.abs(face.opening(references.motion) - face.opening(motion))
+        cost = shape + config.gap * gap + config.turn * turn - config.steady * state.weights
         best = np.argsort(cost, kind="stable")[: config.blended]
         weights = np.zeros(len(cost), np.float32)
         weights[best] = np.exp(-(cost[best] - cost[best[0]]) / config.sharp)
@@ -84,12 +85,13 @@ class WarpAppearance:
             [references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
             target - np.array(corner, np.float32), self._mesh.triangles, self._mesh.values, size,
         )  # fmt: skip
+        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         unit = float(face.unit(actor.poses[index]))
         patch = _crisp(patch, self.config.crisp, self.config.crisp_radius * unit)
         missing = self._missing(actor, chosen, motion)
         if missing > 0:
             patch = draw_interior(patch, target[: len(face.LIPS)] - np.array(corner, np.float32), unit, missing)
-        picture = composite(frame, corner, patch, carried[:, :, 0], carried[:, :, 1], self.config.shade * unit)
+        picture = composite(frame, corner, patch, alpha, ring, self.config.shade * unit)
         return replace(state, weights=weights), picture
 
     def _missing(self, actor: Actor, chosen: NDArray[np.int64], motion: Float) -> float:

@@ -14,8 +14,13 @@ from engines.backends.cpu import CpuNet
 from engines.backends.weights import read_weights
 from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
+from engines.motion.space import unit
 from engines.spec import TICK, Float
 
+# The mouth rests in silence: a net alone never quite does.
+_LOUD = -4.5  # of `features.loudness`: 20 dB under the level of speech
+_WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
+_CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
 WEIGHTS = "motion-gru.onnx"
 VERSION = 1
 
@@ -26,11 +31,15 @@ class GruState:
 
     neutral: Float
     """(L, 2) the actor's mouth at rest."""
-    reach: float
-    """The actor's opening range, IOD: what the net's unit is."""
+    unit: float
+    """What the net's 1 is for this actor, IOD."""
     features: FeatureState
     hidden: Float
     """(H,) the net's memory."""
+    quiet: int
+    """Ticks since speech was last loud."""
+    awake: float
+    """1 while there is speech, 0 when the mouth has come to rest."""
     tick: int
 
 
@@ -55,7 +64,7 @@ class GruMotion:
     def start(self, actor: Actor, seed: int = 0) -> GruState:
         """See `MotionEngine.start`."""
         neutral = face.motion_of(actor.neutral)
-        return GruState(neutral, actor.opening_range, features.start(), np.zeros(self.hidden, np.float32), 0)
+        return GruState(neutral, unit(actor.opening_range), features.start(), np.zeros(self.hidden, np.float32), _WAIT, 0.0, 0)
 
     def step(self, states: Sequence[GruState], speech: Float) -> tuple[list[GruState], Float]:
         """See `MotionEngine.step`."""
@@ -70,12 +79,14 @@ class GruMotion:
         motion = np.empty((len(states), face.L, 2), np.float32)
         after = []
         for b, state in enumerate(states):
+            quiet = 0 if features.loudness(heard[b][1]).max() > _LOUD else state.quiet + 1
+            awake = float(np.clip(state.awake + (_CLOSE if quiet >= _WAIT else _OPEN), 0, 1))
             if state.tick < self.look_ahead:
                 motion[b] = state.neutral
             else:
-                moved = out["motion"][b].reshape(face.L, 2) * (state.reach * self.expressiveness)
+                moved = out["motion"][b].reshape(face.L, 2) * (state.unit * self.expressiveness * awake)
                 motion[b] = _parted(state.neutral + moved)
-            after.append(GruState(state.neutral, state.reach, heard[b][0], out["hidden_after"][b], state.tick + 1))
+            after.append(GruState(state.neutral, state.unit, heard[b][0], out["hidden_after"][b], quiet, awake, state.tick + 1))
         return after, motion
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.enrol import Follower
-from engines.motion.space import rest_and_range
+from engines.motion.space import rest_and_range, unit
 from engines.spec import FPS, RATE, TICK
 from engines.tracker import Tracker
 
@@ -120,6 +120,6 @@ def trusted(clip: Clip) -> bool:
 
 
 def in_units(clip: Clip) -> tuple[Float, Float, float]:
-    """A clip's motion as difference from its own rest in units of its own opening range (N, L, 2); rest (L, 2); range."""
+    """A clip's motion as difference from its own rest in the net's unit (N, L, 2); rest (L, 2); unit in IOD."""
     rest, reach, _ = rest_and_range(clip.motion[clip.seen])
-    return (clip.motion - rest) / reach, rest, reach
+    return (clip.motion - rest) / unit(reach), rest, unit(reach)

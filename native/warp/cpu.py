@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 GRID = 144
+_BEYOND = 1.2  # cells
 _FIXED = 4  # fractional bits of the polygon rasteriser
 
 
@@ -30,25 +31,29 @@ def mesh_values(target: Float, triangles: NDArray[np.int32], values: Float, size
     fixed = np.round(corners * (1 << _FIXED)).astype(np.int32)
     for at, corner in enumerate(fixed, 1):
         cv2.fillConvexPoly(index, corner, at, lineType=cv2.LINE_8, shift=_FIXED)
-    # two affine functions per triangle give the pixel's place in it; clipped, since the rasteriser also paints edges
+    # two affine functions per triangle give the cell's place in it. The rasteriser also paints cells that an edge only
+    # touches: the functions may run a cell beyond the triangle, but no further, or slivers would throw sparks.
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     inverse = 1 / np.where(np.abs(area) < 1e-3, np.inf, area)  # flat triangles show their first corner
+    longest = np.sqrt(np.maximum(np.maximum((a**2).sum(1), (b**2).sum(1)), ((a - b) ** 2).sum(1)))
+    beyond = np.zeros(len(triangles) + 1, np.float32)
+    beyond[1:] = np.minimum(_BEYOND * longest / np.maximum(np.abs(area), 1e-3), 0.5)
     place = np.zeros((len(triangles) + 1, 6), np.float32)
     place[1:, 0], place[1:, 1] = b[:, 1] * inverse, -b[:, 0] * inverse
     place[1:, 3], place[1:, 4] = -a[:, 1] * inverse, a[:, 0] * inverse
     place[1:, 2::3] = -np.einsum("tij,tj->ti", place[1:].reshape(-1, 2, 3)[:, :, :2], corners[:, 0])
-    found = place[index]
+    found, slack = place[index], beyond[index]
     x = np.arange(columns, dtype=np.float32)[None, :]
     y = np.arange(rows, dtype=np.float32)[:, None]
-    u = np.clip(found[:, :, 0] * x + found[:, :, 1] * y + found[:, :, 2], 0, 1)[:, :, None]
-    v = np.clip(found[:, :, 3] * x + found[:, :, 4] * y + found[:, :, 5], 0, 1)[:, :, None]
-    v = np.minimum(v, 1 - u)
+    u = np.clip(found[:, :, 0] * x + found[:, :, 1] * y + found[:, :, 2], -slack, 1 + slack)
+    v = np.clip(found[:, :, 3] * x + found[:, :, 4] * y + found[:, :, 5], -slack, 1 + slack)
+    v = np.minimum(v, 1 + slack - u)
     table = np.zeros((len(triangles) + 1, 3, values.shape[1]), np.float32)
     table[1:] = values[triangles]
     table[1:, 1:] -= table[1:, :1]
     carried = table[index]
-    coarse = carried[:, :, 0] + carried[:, :, 1] * u + carried[:, :, 2] * v
+    coarse = carried[:, :, 0] + carried[:, :, 1] * u[:, :, None] + carried[:, :, 2] * v[:, :, None]
     if (rows, columns) == size:
         return coarse
     fine = np.stack([cv2.resize(coarse[:, :, c], (width, height), interpolation=cv2.INTER_LINEAR) for c in range(coarse.shape[2])], -1)
