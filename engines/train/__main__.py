@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of training for each of the nets")
     parser.add_argument("--nets", type=int, default=5, help="trained from different seeds and averaged")
     parser.add_argument("--out", type=Path, default=Path("engines/weights"))
-    parser.add_argument("--free", action="store_true", help="only clips whose licence leaves no doubt")
+    parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
     if options.command == "face":
         from engines.train.shape import make_face

@@ -316,7 +316,7 @@ def report(clips: list[Clip], engine: GruMotion) -> str:
 def train_all(data: Path, cache: Path, out: Path, steps: int, count: int, free: bool) -> None:
     """Pack, train, export, and print the table."""
     clips = prepare(data, cache)
-    train = [clip for clip in clips if clip.split == "train" and (clip.free == "yes" or not free)]
+    train = [clip for clip in clips if clip.split == "train" and clip.free in (("yes",) if free else ("yes", "unclear"))]
     people = sorted({clip.person for clip in train if clip.set != "grid"})
     rigs = sorted({clip.person for clip in train if clip.set == "grid"})
     random = np.random.default_rng(1)

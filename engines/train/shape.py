@@ -1,4 +1,4 @@
-"""The mean face that `engines.face` ships: a generalised Procrustes mean over the people of freely licensed clips."""
+"""The mean face that `engines.face` ships: a generalised Procrustes mean over the people of `train`."""
 
 from __future__ import annotations
 
