@@ -79,7 +79,7 @@ def add(given: dict[str, Any], name: str, source: Path, face: int | None) -> Non
         from engines.portrait import preview
 
         store.add(made, preview(made))
-        words = f"{len(made.frames)} pictures of {made.size[0]}x{made.size[1]}, {len(made.references.frame)} references"
+        words = f"{len(made.frames)} frames of {made.size[0]}x{made.size[1]}, references: {len(made.references.frame)}"
     click.echo(f"{name} is enrolled: {words}.")
 
 

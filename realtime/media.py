@@ -206,7 +206,9 @@ def read_sound(path: Path, rate: int, channels: Literal[1, 2] | None = 1, warn: 
         if not container.streams.audio:
             raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
         stream = container.streams.audio[0]
-        native = stream.rate
+        native = getattr(stream, "rate", 0)  # a stream whose header is cut off has no decoder, and so no rate
+        if not native:
+            raise MediaFault(f"{path.name} has no sound that can be read.", _AGAIN)
         loud = heard = given = 0
         start = 0.0
         resampler: av.AudioResampler | None = None

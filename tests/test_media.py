@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import realtime
 from realtime.errors import MediaFault, OutputFault
 from realtime.media import probe, read_pictures, read_sound, read_speech, ticks
 from realtime.writer import DIGITAL_SOURCE_TYPE, Writer
@@ -202,6 +203,19 @@ def test_a_truncated_recording_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40000])
     with pytest.raises(MediaFault, match="truncated"):
         list(read_speech(path, 16000))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8, 0.97])
+def test_a_clip_that_is_cut_off_anywhere_ends_in_a_sentence(tmp_path: Path, share: float) -> None:
+    whole = Path(realtime.__file__).parents[1] / "engines" / "actors" / "presenter" / "frames.mp4"
+    sound = write_wav(tmp_path / "s.wav", noise(48000))
+    for made in (whole, sound):
+        path = tmp_path / f"cut{made.suffix}"
+        path.write_bytes(made.read_bytes()[: int(made.stat().st_size * share)])
+        with pytest.raises(MediaFault):
+            list(read_pictures(path))
+        with pytest.raises(MediaFault):
+            list(read_speech(path, 16000))
 
 
 def test_silence_and_nothing_are_speech(tmp_path: Path) -> None:
