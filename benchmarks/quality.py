@@ -33,7 +33,7 @@ from benchmarks import pictures
 from engines import face
 from engines.actor import Actor
 from engines.appearance.engine import WarpAppearance
-from engines.appearance.mesh import mesh
+from engines.appearance.mesh import mesh, visible
 from engines.enrol import Follower, Tracks, check, make_actor
 from engines.frames import Frames, Picture, write_frames
 from engines.pipeline import Pipeline
@@ -128,7 +128,7 @@ def make_masked(clip: Clip) -> tuple[Actor, Masked]:
 def alpha_of(engine: WarpAppearance, actor: Actor, index: int, motion: Float) -> Float:
     """The mask (H, W) of a frame for a motion."""
     target = engine.target(actor, index, motion)
-    return mesh_values(target, mesh().triangles, mesh().values, (actor.size[1], actor.size[0]))[:, :, 0]
+    return mesh_values(target[:, :2], visible(mesh().triangles, target), mesh().values, (actor.size[1], actor.size[0]))[:, :, 0]
 
 
 def render(clip: Clip, actor: Actor, frames: Masked, motion: Float) -> tuple[list[NDArray[np.uint8]], list[Float]]:

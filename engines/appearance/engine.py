@@ -13,7 +13,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import draw_interior
-from engines.appearance.mesh import Mesh, anchors, mesh
+from engines.appearance.mesh import Mesh, anchors, mesh, visible
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.warp.op import warp
@@ -41,7 +41,7 @@ class WarpAppearance:
         """See `AppearanceEngine.start`."""
         references = actor.references
         sources = [
-            (self.target(actor, frame, motion) - crop[:2]) * crop[2]
+            (self.target(actor, frame, motion)[:, :2] - crop[:2]) * crop[2]
             for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
         ]
         return WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32))
@@ -52,10 +52,9 @@ class WarpAppearance:
         return [state for state, _ in done], [picture for _, picture in done]
 
     def target(self, actor: Actor, index: int, motion: Float) -> Float:
-        """The mesh's vertices (V, 2) in the actor's frame `index` when the face says `motion` (L, 2)."""
+        """The mesh's vertices (V, 3) in the actor's frame `index` when the face says `motion` (L, 2): pixels and depth."""
         moved = face.with_motion(actor.neutral, motion)[self._mesh.points]
-        vertices: Float = face.from_head(np.concatenate([moved, anchors(actor.neutral)]), actor.poses[index])
-        return vertices[:, :2]
+        return face.from_head(np.concatenate([moved, anchors(actor.neutral)]), actor.poses[index])
 
     def weigh(self, state: WarpState, index: int, motion: Float) -> Float:
         """The weights (K,) of the references for a motion (L, 2) in frame `index`; at most `blended` are above 0."""
@@ -77,13 +76,14 @@ class WarpAppearance:
         frame = actor.frames[index]
         weights = self.weigh(state, index, motion)
         chosen = np.flatnonzero(weights)
-        target = self.target(actor, index, motion)
+        solid = self.target(actor, index, motion)
+        target = solid[:, :2]
         corner, size = _box(target, actor.size)
         if min(size) < 2:  # the mouth is outside the frame
             return replace(state, weights=weights), frame
         patch, carried = warp(
             [references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
-            target - np.array(corner, np.float32), self._mesh.triangles, self._mesh.values, size,
+            target - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
         )  # fmt: skip
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         unit = float(face.unit(actor.poses[index]))

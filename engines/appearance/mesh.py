@@ -64,6 +64,17 @@ def mesh() -> Mesh:
     return Mesh(np.array(points), _delaunay(vertices), np.stack([alpha, ring], 1).astype(np.float32))
 
 
+def visible(triangles: NDArray[np.int32], vertices: Float) -> NDArray[np.int32]:
+    """The triangles (T, 3) that face the viewer, the farthest first, of a mesh with vertices (V, 3) in a picture.
+
+    On a turned head the far cheek folds behind the mouth: what comes later covers what came before.
+    """
+    a, b, c = np.moveaxis(vertices[triangles], 1, 0)
+    towards = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) > 0
+    order = np.argsort(-(a[:, 2] + b[:, 2] + c[:, 2]), kind="stable")
+    return triangles[order[towards[order]]]
+
+
 def _delaunay(vertices: Float) -> NDArray[np.int32]:
     """Delaunay triangles (T, 3) of points (V, 2)."""
     scaled = (vertices - vertices.min(0)) * 1000 + 10
@@ -72,4 +83,8 @@ def _delaunay(vertices: Float) -> NDArray[np.int32]:
     corners = np.asarray(subdivision.getTriangleList(), np.float32).reshape(-1, 3, 2)
     distance = np.linalg.norm(corners[:, :, None] - scaled[None, None], axis=-1)
     inside = distance.min(2).max(1) < 0.5  # leaves out the subdivision's own outer corners
-    return distance.argmin(2)[inside].astype(np.int32)
+    found = distance.argmin(2)[inside].astype(np.int32)
+    a, b, c = np.moveaxis(vertices[found], 1, 0)
+    turned = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) < (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    found[turned] = found[turned][:, ::-1]  # all with the same side to the viewer
+    return found
