@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class WarpConfig:
     """Which references are taken, and how they are joined."""
 
-    blended: int = 3
+    blended: int = 4
     """References that are blended into a picture, at most 4."""
-    sharp: float = 0.012
+    sharp: float = 0.02
     """Lip distance over which a reference's weight falls to 1/e."""
     turn: float = 0.15
     """Cost of a radian between the heads."""
@@ -23,7 +23,7 @@ class WarpConfig:
     """What a reference of the last picture is given ahead, times its weight there: against flicker."""
     shade: float = 0.35
     """Standard deviation of the colour matching's Gaussian."""
-    crisp: float = 0.45
+    crisp: float = 0.6
     """Share of the fine detail that is added again after blending."""
     crisp_radius: float = 0.01
     """What counts as fine."""
