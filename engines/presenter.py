@@ -11,8 +11,9 @@ import numpy as np
 
 from engines import face
 from engines.actor import BUILT_IN, Actor
-from engines.drawn import IDLE_TICKS, PRESENTER, Look, Mouth, draw, idle, pose_of, shape
+from engines.drawn import draw
 from engines.enrol import make_references
+from engines.person import IDLE_TICKS, PRESENTER, Look, Mouth, idle, pose_of, shape
 from native.planes import from_rgb
 
 REST = Mouth()

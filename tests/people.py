@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 
 from engines.actor import Actor
-from engines.drawn import PRESENTER, Head, Look, Mouth, draw, idle
+from engines.drawn import draw
 from engines.frames import Picture
+from engines.person import PRESENTER, Head, Look, Mouth, idle
 from engines.presenter import make_presenter
 from native.planes import from_rgb
 

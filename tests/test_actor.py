@@ -10,10 +10,11 @@ import pytest
 
 from engines import face
 from engines.actor import Store, load_actor
-from engines.drawn import Head, Mouth, draw, random_look
+from engines.drawn import draw
 from engines.enrol import choose, enrol, smooth
 from engines.errors import ActorFault, FaceFault, UnknownActor
 from engines.frames import Frames, write_frames
+from engines.person import Head, Mouth, random_look
 from engines.portrait import preview, sheet
 from native.planes import from_rgb, to_rgb
 from tests.people import filmed, small_actor, talking

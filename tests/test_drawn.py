@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engines import face
-from engines.drawn import IDLE_TICKS, PRESENTER, Head, Mouth, draw, idle, random_look, shape
+from engines.drawn import draw
+from engines.person import IDLE_TICKS, PRESENTER, Head, Mouth, idle, random_look, shape
 from engines.tracker import Tracker
 from tests.people import SHAPES
 

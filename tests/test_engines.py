@@ -12,9 +12,9 @@ import pytest
 from engines import face
 from engines.actor import Actor
 from engines.backends import weights
-from engines.drawn import PRESENTER, Mouth, shape
 from engines.errors import SpeechFault, WeightsFault
 from engines.motion.space import rest_and_range
+from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import APPEARANCE, MOTION, TICK, load
 from native.planes import to_rgb

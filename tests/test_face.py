@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import face
-from engines.drawn import PRESENTER as LOOK
-from engines.drawn import Head, Mouth, pose_of, shape
+from engines.person import PRESENTER as LOOK
+from engines.person import Head, Mouth, pose_of, shape
 
 angle = st.floats(-0.5, 0.5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from native.case import Case
 from native.composite import cases as composite_cases
 from native.composite import reference as composite_reference
 from native.composite.op import composite
@@ -15,7 +16,7 @@ from native.warp.op import warp
 
 
 @pytest.mark.parametrize("case", list(warp_cases.cases()), ids=lambda case: case.name)
-def test_warp_agrees_with_its_definition(case: warp_cases.Case) -> None:
+def test_warp_agrees_with_its_definition(case: Case) -> None:
     picture, values = warp(**case.arguments)
     true_picture, true_values = warp_reference.warp(**case.arguments)
     inside = np.zeros(picture.shape[:2], bool)
@@ -33,7 +34,7 @@ def test_warp_refuses_what_does_not_fit() -> None:
 
 
 @pytest.mark.parametrize("case", list(composite_cases.cases()), ids=lambda case: case.name)
-def test_composite_agrees_with_its_definition(case: composite_cases.Case) -> None:
+def test_composite_agrees_with_its_definition(case: Case) -> None:
     before = case.arguments["frame"].copy()
     frame, true_frame = composite(**case.arguments), composite_reference.composite(**case.arguments)
     assert np.array_equal(case.arguments["frame"], before)

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Case:
-    """Arguments of the operator, by name, and how far the twin's bytes may be from the reference's in the mean."""
-
-    name: str
-    arguments: dict[str, Any]
-    tolerance: float
+from native.case import Case
 
 
 def cases() -> Iterator[Case]:
