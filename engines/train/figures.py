@@ -6,6 +6,8 @@ ticks count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _LIPS = len(face.LIPS)
 _FURTHEST = 6  # ticks of lag that are looked at
+_WINDOW, _COMPONENTS = 5, 8
 LEAST = 15  # ticks of speech that a clip needs for its correlations to mean anything
 
 
@@ -75,6 +78,27 @@ def lip_error(true: Float, shown: Float, speaking: Mask | None = None) -> float:
 def jitter(motion: Float) -> float:
     """Mean absolute second difference of the lip points."""
     return float(np.abs(np.diff(motion[:, :_LIPS], 2, axis=0)).mean())
+
+
+def distribution_distance(true: Sequence[Float], shown: Sequence[Float]) -> float:
+    """Frechet distance between the distributions of true and shown movement, over all clips, each (N, L, 2) from rest.
+
+    Movement is windows of 5 ticks of the leading 8 principal components of the true motion, in standard deviations of the
+    first: 40 numbers. Needs some hundred windows.
+    """
+    flat = [motion.reshape(len(motion), -1).astype(np.float64) for motion in true]
+    mean = np.concatenate(flat).mean(0)
+    _, scale, axes = np.linalg.svd(np.concatenate(flat) - mean, full_matrices=False)
+    basis = axes[:_COMPONENTS].T / (scale[0] / np.sqrt(sum(map(len, flat))))
+
+    def windows(clips: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        moved = [(clip - mean) @ basis for clip in clips]
+        return np.concatenate([np.lib.stride_tricks.sliding_window_view(m, _WINDOW, 0).reshape(-1, _WINDOW * _COMPONENTS) for m in moved])
+
+    a, b = windows(flat), windows([motion.reshape(len(motion), -1).astype(np.float64) for motion in shown])
+    over, under = np.cov(a.T), np.cov(b.T)
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(over @ under).real, 0)).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(over) + np.trace(under) - 2 * roots)
 
 
 def all_figures(true: Float, shown: Float, speaking: Mask) -> dict[str, float]:
