@@ -6,7 +6,7 @@ EXTRAS ?= test
 HOST ?= 127.0.0.1
 PORT ?= 8008
 
-.PHONY: help install system test check format serve demo bench clean
+.PHONY: help install system test check format serve demo bench train clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
 
@@ -51,6 +51,16 @@ demo: install  ## demo.mp4: the drawn presenter says the shipped speech
 
 bench: install  ## speed on this machine
 	$(BIN)/python -m benchmarks.speed
+
+DATA ?= ../shared/data
+PROMPTS := $(foreach language,en es fr it ru,asterisk-core-sounds-$(language)-g722)
+
+train:  ## retrain speech to motion (DATA=folder with manifest.csv and speech.csv; an hour and a half on two cores)
+	$(MAKE) install EXTRAS=test,train
+	@test -d /usr/share/asterisk/sounds || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends espeak-ng $(PROMPTS) >/dev/null; } || \
+		{ echo "error: training needs the Debian packages espeak-ng $(PROMPTS)." >&2; exit 1; }
+	$(BIN)/python -m engines.train motion --data $(DATA)
 
 clean:  ## remove caches (not the virtual environment)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build dist demo.mp4

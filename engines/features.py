@@ -1,7 +1,8 @@
 """Causal log-mel features of speech: the same numbers live, tick by tick, and offline.
 
 16 kHz mono, 25 ms Hann window, 10 ms hop, 80 mel bands from 0 to 8 kHz; four frames a tick. A frame's window ends where its
-hop ends, so that nothing waits. The level is normalised by a slow estimate of how loud the speech has been so far.
+hop ends, so that nothing waits. Bands and scale are those of Whisper (Radford et al., 2022), whose encoder is the teacher of
+ours; the level is normalised by a slow estimate of how loud the speech has been so far, where Whisper looks at the whole.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ Float = NDArray[np.float32]
 
 BANDS = 80
 FRAMES = 4  # of a tick
-HOP, WINDOW, FFT = 160, 400, 512
+HOP, WINDOW = 160, 400
+FLOOR = -0.2
+"""The smallest feature: silence."""
 _TAIL = WINDOW - HOP
-_FLOOR = 1e-7  # of band energy: under any microphone's noise
-_REST = -5.0  # the level that speech is expected to have before any was heard: natural log of the mean band energy
+_LEAST = 1e-9  # of band energy: under any microphone's noise
+_REST = -1.6  # the level that speech is expected to have before any was heard: log10 of the mean band energy
 _RISE, _FALL = 0.04, 0.003  # shares of the way to a new level that are gone in a frame
 _SCALE = 4.0
-_QUIET = 3.0  # frames this far under the level do not lower it: pauses are not quiet speech
+_OFFSET = 1.34  # what Whisper's features have at the level of speech
+_QUIET = 1.3  # frames this far under the level do not lower it: pauses are not quiet speech
+_FAINT = -3.9  # about 48 dB under full scale: what is louder, and all that is heard at first, is quiet speech and no pause
 
 
 @dataclass(frozen=True)
@@ -34,35 +39,43 @@ class FeatureState:
     tail: Float
     """(240,) the last samples heard."""
     level: float
-    """The running level, natural log of energy."""
+    """The running level, log10 of energy."""
+    found: bool
+    """Whether anything as loud as speech at this level was heard."""
 
 
 def start() -> FeatureState:
     """The state before any speech."""
-    return FeatureState(np.zeros(_TAIL, np.float32), _REST)
+    return FeatureState(np.zeros(_TAIL, np.float32), _REST, False)
 
 
 def step(state: FeatureState, speech: Float) -> tuple[FeatureState, Float]:
-    """Features (ticks * 4, 80) float32 of whole ticks of speech (ticks * 640,), about -4..2; and the state after them."""
+    """Features (ticks * 4, 80) float32 of whole ticks of speech (ticks * 640,), from -0.2 to about 2.2; and the state after them."""
     heard = np.concatenate([state.tail, speech])
     frames = np.lib.stride_tricks.sliding_window_view(heard, WINDOW)[::HOP]
-    power = np.abs(np.fft.rfft(frames * _window(), FFT)) ** 2
-    energy = np.log(np.maximum(power @ _bands(), _FLOOR))
-    loud = np.log(np.maximum(np.exp(energy).mean(1), _FLOOR))
-    level, levels = state.level, np.empty(len(loud))
+    energy = log_bands(frames, _LEAST)
+    loud = np.log10(np.maximum((10**energy).mean(1), _LEAST))
+    level, found, levels = state.level, state.found, np.empty(len(loud))
     for at, now in enumerate(loud):
-        if now > level:
+        if now > level - _QUIET:
+            level += (_RISE if now > level else _FALL) * (now - level)
+            found = True
+        elif not found and now > _FAINT:
             level += _RISE * (now - level)
-        elif now > level - _QUIET:
-            level += _FALL * (now - level)
         levels[at] = level
-    features = ((energy - levels[:, None]) / _SCALE).astype(np.float32)
-    return FeatureState(heard[-_TAIL:].copy(), float(level)), np.maximum(features, -3)
+    features = ((energy - levels[:, None]) / _SCALE + _OFFSET).astype(np.float32)
+    return FeatureState(heard[-_TAIL:].copy(), float(level), found), np.maximum(features, FLOOR)
+
+
+def log_bands(frames: Float, least: float) -> Float:
+    """log10 of the bands' energies (N, 80), not below `least`, of frames of 25 ms (N, 400)."""
+    power = np.abs(np.fft.rfft(frames * _window())) ** 2
+    return np.asarray(np.log10(np.maximum(power @ _bands(), least)))
 
 
 def loudness(frames: Float) -> Float:
-    """(frames,): how loud features (frames, 80) are against the level so far: natural log of a ratio of energies."""
-    return np.asarray(np.log(np.exp(_SCALE * frames).mean(1)))
+    """(frames,): how loud features (frames, 80) are against the level so far: log10 of a ratio of energies."""
+    return np.asarray(np.log10((10 ** (_SCALE * (frames - _OFFSET))).mean(1)))
 
 
 @cache
@@ -72,15 +85,14 @@ def _window() -> Float:
 
 @cache
 def _bands() -> Float:
-    """(257, 80) triangles, equally wide in mel (O'Shaughnessy's formula), each of unit sum."""
-    mel = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), BANDS + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)
-    bins = np.arange(FFT // 2 + 1) * RATE / FFT
+    """(201, 80) triangles on Slaney's mel scale (linear up to 1 kHz, logarithmic above), each of unit area in Hz."""
+    knee, step = 15.0, np.log(6.4) / 27
+    mel = np.linspace(0, knee + np.log(RATE / 2 / 1000) / step, BANDS + 2)
+    edges = np.where(mel < knee, mel * 200 / 3, 1000 * np.exp(step * (mel - knee)))
+    bins = np.arange(WINDOW // 2 + 1) * RATE / WINDOW
     left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     bands = np.maximum(0, np.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)))
-    narrow = bands.sum(1) < 0.5  # the lowest bands may fall between two bins
-    bands[narrow, np.round(middle[narrow, 0] * FFT / RATE).astype(int)] = 1
-    return (bands / bands.sum(1, keepdims=True)).T.astype(np.float32)
+    return (bands * 2 / (right - left)).T.astype(np.float32)
 
 
 assert HOP * FRAMES == TICK

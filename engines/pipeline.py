@@ -24,10 +24,10 @@ class Conversation:
 
 
 class Pipeline:
-    """The engines together. Read-only after loading."""
+    """The engines together. Read-only after loading. `expressiveness` scales how far mouths move (1: as the actor does)."""
 
-    def __init__(self, motion: str = "gru", appearance: str = "warp") -> None:
-        self.motion: MotionEngine[Any] = load(MOTION, motion)
+    def __init__(self, motion: str = "diffusion", appearance: str = "warp", expressiveness: float = 1.0) -> None:
+        self.motion: MotionEngine[Any] = load(MOTION, motion, expressiveness=expressiveness)
         self.appearance: AppearanceEngine[Any] = load(APPEARANCE, appearance)
 
     @property
@@ -38,6 +38,10 @@ class Pipeline:
     def start(self, actor: Actor, seed: int = 0, first: int = 0) -> Conversation:
         """A new conversation with this actor, from frame `first` of its loop on."""
         return Conversation(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
+
+    def interrupt(self, conversation: Conversation) -> Conversation:
+        """The conversation after its speech was broken off: see `MotionEngine.interrupt`. The actor's frames go on."""
+        return replace(conversation, motion=self.motion.interrupt(conversation.motion))
 
     def step(self, conversations: Sequence[Conversation], speech: Float) -> tuple[list[Conversation], list[Picture | None]]:
         """Hear one tick, (B, 640) at 16 kHz, in each of B conversations; see the tick `look_ahead` before it.

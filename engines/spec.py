@@ -40,6 +40,14 @@ class MotionEngine(Protocol[State]):
         """
         ...
 
+    def interrupt(self, state: State) -> State:
+        """The state after speech was broken off.
+
+        What was heard and not yet shown is forgotten; from the pose that was shown last the mouth goes to rest, or to what
+        is heard next.
+        """
+        ...
+
 
 class AppearanceEngine(Protocol[State]):
     """Motion to pictures. Read-only after loading; all that changes is in the states."""
@@ -53,7 +61,7 @@ class AppearanceEngine(Protocol[State]):
         ...
 
 
-MOTION = {"gru": "engines.motion.engine:GruMotion"}
+MOTION = {"diffusion": "engines.motion.engine:DiffusionMotion"}
 APPEARANCE = {"warp": "engines.appearance.engine:WarpAppearance"}
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -130,16 +131,17 @@ def remove(given: dict[str, Any], name: str) -> None:
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output.")
 @click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 18].")
 @click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size.")
+@click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.pass_obj
 def dub(
     given: dict[str, Any], who: str, speech: Path, output: Path, start: float, fps: float, crf: int | None,
-    face: int | None, seed: int, overwrite: bool, quiet: bool,
+    face: int | None, expressiveness: float | None, seed: int, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
-    settings = _settings(given, crf=crf)
+    settings = _settings(given, crf=crf, expressiveness=expressiveness)
     from realtime.dub import check_options, check_output
 
     check_options(fps, settings.crf)
@@ -149,14 +151,14 @@ def dub(
     _must_have_sound(speech)
     if not is_file and ((source.suffix and len(source.suffix) < 6) or len(source.parts) > 1):
         raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
-    options = {"start": start, "fps": fps, "crf": settings.crf, "seed": seed, "overwrite": overwrite}
+    options = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite}
     if is_file:
         with _enrolled(source, face, quiet) as someone:
-            _dub(someone, speech, output, quiet, **options)
+            _dub(someone, speech, output, quiet, settings, **options)
     else:
         if face is not None:
             raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
-        _dub(_store(settings).load(who), speech, output, quiet, **options)
+        _dub(_store(settings).load(who), speech, output, quiet, settings, **options)
 
 
 @mytalk.command()
@@ -172,20 +174,23 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 
     check_output(output, (), overwrite=overwrite)
     with shipped_speech() as speech:
-        _dub(_store(settings).load(settings.actor), speech, output, quiet, crf=settings.crf, overwrite=overwrite)
+        _dub(_store(settings).load(settings.actor), speech, output, quiet, settings, overwrite=overwrite)
 
 
 @mytalk.command()
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [default: 8008].")
 @click.option("--actor", "who", help="Who is shown where nobody is named [default: presenter].")
+@click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
 @click.pass_obj
-def serve(given: dict[str, Any], host: str | None, port: int | None, who: str | None) -> None:
+def serve(given: dict[str, Any], host: str | None, port: int | None, who: str | None, expressiveness: float | None) -> None:
     """Serve talking actors over WebRTC, with a page to try them."""
-    settings = _settings(given, host=host, port=port, actor=who)
+    settings = _settings(given, host=host, port=port, actor=who, expressiveness=expressiveness)
+    from engines.pipeline import Pipeline
     from realtime.server.app import serve as run
 
-    run(store=_store(settings), host=settings.host, port=settings.port, default_actor=settings.actor)
+    pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
+    run(store=_store(settings), host=settings.host, port=settings.port, default_actor=settings.actor, pipeline=pipeline)
 
 
 def _must_have_sound(path: Path) -> None:
@@ -197,13 +202,13 @@ def _must_have_sound(path: Path) -> None:
         raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
 
 
-def _dub(who: Actor, speech: Path, output: Path, quiet: bool, **options: Any) -> None:
+def _dub(who: Actor, speech: Path, output: Path, quiet: bool, settings: Settings, **options: Any) -> None:
     from engines.pipeline import Pipeline
     from realtime.dub import dub
 
-    pipeline = Pipeline()
+    pipeline = Pipeline(expressiveness=settings.expressiveness)
     with _progress(f"{who.name} speaks", quiet) as progress:
-        report = dub(who, speech, output, pipeline=pipeline, warn=_warn, progress=progress, **options)
+        report = dub(who, speech, output, pipeline=pipeline, crf=settings.crf, warn=_warn, progress=progress, **options)
     if not quiet:
         click.echo(f"{output}: {report.pictures} pictures, {report.seconds:.2f} s of speech.")
 

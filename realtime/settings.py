@@ -30,6 +30,8 @@ class Settings:
     """Who is shown where nobody is named."""
     crf: int = 18
     """Quality of files: 0 (largest) to 51."""
+    expressiveness: float = 1.0
+    """How far mouths move: 1 as the actor does, 0 not at all, up to 2."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -38,6 +40,11 @@ class Settings:
             raise SettingsFault(
                 f"A quality (crf) of {self.crf} does not exist.",
                 "Choose one from 0 (largest) to 51; 18 is the default.",
+            )
+        if not 0 <= self.expressiveness <= 2:
+            raise SettingsFault(
+                f"An expressiveness of {self.expressiveness:g} does not exist.",
+                "Choose one from 0 (still) to 2; 1 is how the actor moves.",
             )
         if not self.host or not self.actor:
             raise SettingsFault("The host and the actor must have a name.", "Leave the setting out for its default.")
@@ -48,7 +55,7 @@ class Settings:
         return self.home / "actors"
 
 
-_KINDS = {field.name: {"Path": Path, "int": int, "str": str}[str(field.type)] for field in fields(Settings)}
+_KINDS = {field.name: {"Path": Path, "int": int, "float": float, "str": str}[str(field.type)] for field in fields(Settings)}
 
 
 def load(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -91,5 +98,5 @@ def _typed(name: str, value: object, where: str) -> Any:
             raise ValueError(value)
         return kind(value)
     except (TypeError, ValueError) as error:
-        wanted = {int: "a whole number", str: "a text", Path: "a folder"}[kind]
+        wanted = {int: "a whole number", float: "a number", str: "a text", Path: "a folder"}[kind]
         raise SettingsFault(f"{name} in {where} must be {wanted}, not {value!r}.", "Correct it or leave it out.") from error

@@ -43,7 +43,7 @@ def mytalk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
     """A pipeline that only counts, with a grey actor for every name."""
     pipeline = Counting()
-    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda: pipeline)
+    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda **options: pipeline)
     monkeypatch.setattr(engines.actor.Store, "load", lambda self, name: ACTOR)
     return pipeline
 
@@ -123,7 +123,14 @@ def test_dub_writes_and_says_what(mytalk: Any, counting: Counting, tmp_path: Pat
 
 def test_dub_refuses_options_out_of_range(mytalk: Any, counting: Counting, tmp_path: Path) -> None:
     speech = write_wav(tmp_path / "a.wav", noise(640))
-    for option, value in (("--start", 99), ("--fps", 0), ("--crf", 99), ("--face", 1)):
+    for option, value in (
+        ("--start", 99),
+        ("--fps", 0),
+        ("--crf", 99),
+        ("--face", 1),
+        ("--expressiveness", 3),
+        ("--expressiveness", "nan"),
+    ):
         refused(mytalk("dub", "grey", speech, "-o", "out.mp4", option, value))
     refused(mytalk("dub", "grey", speech, "-o", speech, "--overwrite"))
 
@@ -189,6 +196,8 @@ def test_settings_come_in_order(tmp_path: Path) -> None:
         ("port = ", "TOML"),
         ("crf = 1.5", "whole number"),
         ("crf = true", "whole number"),
+        ('expressiveness = "much"', "must be a number"),
+        ("expressiveness = -0.1", "does not exist"),
     ],
 )
 def test_settings_that_will_not_do(mytalk: Any, tmp_path: Path, text: str, words: str) -> None:

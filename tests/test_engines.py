@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from engines import face
 from engines.actor import Actor
 from engines.backends import weights
+from engines.backends.cpu import CpuNet
 from engines.errors import SpeechFault, WeightsFault
+from engines.motion import config
 from engines.motion.space import rest_and_range
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Conversation, Pipeline
@@ -97,16 +100,61 @@ def test_bad_speech_is_refused_in_words(pipeline: Pipeline, bad: str) -> None:
         pipeline.motion.step([pipeline.motion.start(small_actor())], harm)  # type: ignore[arg-type]
 
 
-def test_damaged_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [config.EARS, config.LIPS])
+def test_damaged_weights_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(Path(str(weights.files("engines.weights"))), tmp_path / "weights")
     monkeypatch.setattr(weights, "files", lambda package: tmp_path / "weights")
-    path = tmp_path / "weights" / "motion-gru.onnx"
+    path = tmp_path / "weights" / name
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(WeightsFault, match=r"motion-gru.onnx are damaged.*engines.train motion"):
-        load(MOTION, "gru")
+    with pytest.raises(WeightsFault, match=rf"{name} are damaged.*engines.train motion"):
+        load(MOTION, "diffusion")
     path.unlink()
     with pytest.raises(WeightsFault, match="cannot be read"):
-        load(MOTION, "gru")
+        load(MOTION, "diffusion")
+
+
+def test_weights_of_another_version_are_named() -> None:
+    known = CpuNet(weights.read_weights(config.EARS)).metadata
+    with pytest.raises(WeightsFault, match=r"version None.*engines.train motion"):
+        config.read_config({}, config.EARS)
+    key, text = config.read_config(known, config.EARS).metadata()
+    with pytest.raises(WeightsFault, match="version 1, this program wants 2"):
+        config.read_config({key: text.replace('"version": 2', '"version": 1')}, config.EARS)
+
+
+def test_the_same_seed_gives_the_same_lips(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), speech(2)
+    one, again, other = (said(pipeline, actor, sound, seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert np.abs(one - other).mean() < 0.5 * np.abs(one - one.mean(0)).mean()  # it is the speech that moves them
+
+
+def test_an_interruption_forgets_what_was_not_shown_and_keeps_the_pose(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), speech(2)
+    state = pipeline.motion.start(actor, 1)
+    before = np.zeros(0)
+    for block in sound.reshape(-1, 1, TICK)[:20]:
+        (state,), (before,) = pipeline.motion.step([state], block)
+    cut, shown = pipeline.motion.interrupt(state), []
+    for _ in range(12):
+        (cut,), (motion,) = pipeline.motion.step([cut], np.zeros((1, TICK), np.float32))
+        shown.append(motion)
+    rest = face.motion_of(actor.neutral)
+    away = [float(np.abs(motion - rest).max()) for motion in (before, *shown)]
+    assert away[0] > 0.02
+    assert np.abs(shown[0] - before).max() < 0.5 * away[0]  # no jump
+    assert away[6] < 0.02  # and nothing of the speech that was waiting
+    assert all(b <= a + 1e-6 for a, b in pairwise(away[:7]))
+
+
+def test_expressiveness_scales_the_mouth() -> None:
+    actor, sound = small_actor(), speech(2)
+    rest = face.motion_of(actor.neutral)
+    still, half, whole = (Pipeline(expressiveness=e) for e in (0.0, 0.5, 1.0))
+    assert np.abs(said(still, actor, sound) - rest).max() < 1e-6
+    a, b = (np.abs(said(one, actor, sound) - rest).mean() for one in (half, whole))
+    assert 0.4 < a / b < 0.6
 
 
 def test_rest_and_range() -> None:

@@ -34,12 +34,13 @@ def test_nothing_of_the_future_is_heard() -> None:
     assert np.array_equal(a[:40], b[:40])
 
 
-@pytest.mark.parametrize("gain", [0.1, 10.0])
+@pytest.mark.parametrize("gain", [0.5, 10.0])
 def test_the_level_hardly_matters_after_a_while(gain: float) -> None:
     sound = speech(8) * np.float32(0.09)
     (_, a), (_, b) = (features.step(features.start(), (x * sound).astype(np.float32)) for x in (np.float32(1), np.float32(gain)))
     loud = a[-200:].mean(1) > np.median(a[-200:].mean(1))
-    assert np.abs(a[-200:][loud] - b[-200:][loud]).mean() < 0.35
+    kept = abs(np.log10(gain**2)) / 4  # what the gain would change if nothing made up for it
+    assert np.abs(a[-200:][loud] - b[-200:][loud]).mean() < 0.3 * kept
 
 
 def test_digital_silence_is_finite() -> None:

@@ -10,7 +10,7 @@ from engines.errors import WeightsFault
 
 
 def read_weights(name: str) -> bytes:
-    """The bytes of a shipped ONNX file, such as "motion-gru.onnx".
+    """The bytes of a shipped ONNX file, such as "lips.onnx".
 
     Raises WeightsFault where it is missing or is not the file that was shipped.
     """

@@ -1,10 +1,9 @@
-"""The first motion engine: a causal recurrent net that regresses lips and jaw from log-mel speech, a tick at a time."""
+"""The motion engine: an audio encoder and a few-step diffusion of lips and jaw, a tick at a time."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,80 +13,144 @@ from engines.backends.cpu import CpuNet
 from engines.backends.weights import read_weights
 from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
-from engines.motion.space import unit
+from engines.motion.config import EARS, LIPS, read_config
+from engines.motion.sampler import noise, sample
+from engines.motion.space import identity, parted, unit
 from engines.spec import TICK, Float
 
 # The mouth rests in silence: a net alone never quite does.
-_LOUD = -4.5  # of `features.loudness`: 20 dB under the level of speech
+_LOUD = -2.0  # of `features.loudness`: 20 dB under the level of speech
 _WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
 _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
-WEIGHTS = "motion-gru.onnx"
-VERSION = 1
+_EASE = 0.25  # of the way from the pose that an interruption left, in a tick
+_STEM = 3  # frames of the past that the encoder's stem reads
 
 
 @dataclass(frozen=True)
-class GruState:
-    """What a conversation keeps between ticks."""
+class Hearing:
+    """What a conversation remembers of speech: all of it that an interruption forgets."""
+
+    features: FeatureState
+    stem: Float
+    """(3, 80) the last frames heard."""
+    memory: Float
+    """(M,) what the encoder remembers."""
+    hidden: Float
+    """(steps, H) what the denoiser remembers, at each of its steps."""
+    ticks: int
+    """Ticks heard."""
+
+
+@dataclass(frozen=True)
+class MotionState:
+    """What a conversation keeps between ticks. Arrays are float32 and of fixed shape."""
 
     neutral: Float
     """(L, 2) the actor's mouth at rest."""
     unit: float
     """What the net's 1 is for this actor, IOD."""
-    features: FeatureState
-    hidden: Float
-    """(H,) the net's memory."""
+    who: Float
+    """(I,) the actor's identity (`engines.motion.space.identity`)."""
+    seed: int
+    hearing: Hearing
+    tick: int
+    """Ticks since the conversation began: with the seed it says which noise comes next."""
     quiet: int
     """Ticks since speech was last loud."""
     awake: float
     """1 while there is speech, 0 when the mouth has come to rest."""
-    tick: int
+    shown: Float
+    """(L, 2) the last motion given."""
+    held: float
+    """How much of `shown` is still kept: 1 at an interruption, then less."""
 
 
-class GruMotion:
+class DiffusionMotion:
     """Implements `engines.spec.MotionEngine`.
 
-    `expressiveness` scales how far the mouth moves from rest (1: as the actor does). `net` takes the place of the
-    shipped weights. The seed of a conversation is not used: a regression has no noise.
+    `expressiveness` scales how far the mouth moves from rest (1: as the actor does, 0: not at all). `ears` and `lips` take
+    the place of the shipped weights, `steps` and `temperature` of what they are served with.
     """
 
-    def __init__(self, expressiveness: float = 1.0, net: CpuNet | None = None) -> None:
+    def __init__(
+        self,
+        expressiveness: float = 1.0,
+        *,
+        ears: CpuNet | None = None,
+        lips: CpuNet | None = None,
+        steps: int | None = None,
+        temperature: float | None = None,
+    ) -> None:
         self.expressiveness = expressiveness
-        self._net = net or CpuNet(read_weights(WEIGHTS))
-        config = json.loads(self._net.metadata.get("mytalk", "{}"))
-        if config.get("version") != VERSION:
-            raise WeightsFault(
-                f"{WEIGHTS} has version {config.get('version')}, this program wants {VERSION}.", "Install mytalk-live again."
-            )
-        self.look_ahead: int = config["look_ahead"]
-        self.hidden: int = config["hidden"]
+        self._ears = ears or CpuNet(read_weights(EARS))
+        self._lips = lips or CpuNet(read_weights(LIPS))
+        config = read_config(self._ears.metadata, EARS)
+        if read_config(self._lips.metadata, LIPS) != config:
+            raise WeightsFault(f"{EARS} and {LIPS} come from two trainings.", "Install mytalk-live again.")
+        self.look_ahead = config.look_ahead
+        self.steps = steps or config.steps
+        self.temperature = np.float32(config.temperature if temperature is None else temperature)
+        self._config = config
 
-    def start(self, actor: Actor, seed: int = 0) -> GruState:
+    def start(self, actor: Actor, seed: int = 0) -> MotionState:
         """See `MotionEngine.start`."""
         neutral = face.motion_of(actor.neutral)
-        return GruState(neutral, unit(actor.opening_range), features.start(), np.zeros(self.hidden, np.float32), _WAIT, 0.0, 0)
+        return self.begin(neutral, unit(actor.opening_range), identity(neutral, actor.opening_range, actor.width_range), seed)
 
-    def step(self, states: Sequence[GruState], speech: Float) -> tuple[list[GruState], Float]:
+    def begin(self, neutral: Float, unit: float, who: Float, seed: int = 0) -> MotionState:
+        """The state of a new conversation with an actor of whom only these are known (see `MotionState`)."""
+        hearing = self._nothing_heard(features.start())
+        return MotionState(neutral, unit, who, seed, hearing, tick=0, quiet=_WAIT, awake=0.0, shown=neutral, held=0.0)
+
+    def interrupt(self, state: MotionState) -> MotionState:
+        """See `MotionEngine.interrupt`."""
+        level = replace(state.hearing.features, tail=features.start().tail)
+        return replace(state, hearing=self._nothing_heard(level), quiet=_WAIT, awake=0.0, held=1.0)
+
+    def _nothing_heard(self, level: FeatureState) -> Hearing:
+        stem = np.full((_STEM, features.BANDS), features.FLOOR, np.float32)
+        hidden = np.zeros((self.steps, self._config.hidden), np.float32)
+        return Hearing(level, stem, np.zeros(self._config.memory, np.float32), hidden, 0)
+
+    def step(self, states: Sequence[MotionState], speech: Float) -> tuple[list[MotionState], Float]:
         """See `MotionEngine.step`."""
         _check(speech, len(states))
         if not states:
             return [], np.zeros((0, face.L, 2), np.float32)
-        heard = [features.step(state.features, block) for state, block in zip(states, speech, strict=True)]
-        out = self._net.run({
-            "features": np.stack([frames.reshape(-1) for _, frames in heard]),
-            "hidden": np.stack([state.hidden for state in states]),
-        })  # fmt: skip
-        motion = np.empty((len(states), face.L, 2), np.float32)
-        after = []
-        for b, state in enumerate(states):
-            quiet = 0 if features.loudness(heard[b][1]).max() > _LOUD else state.quiet + 1
+        known = [state.hearing for state in states]
+        new = [features.step(hearing.features, block) for hearing, block in zip(known, speech, strict=True)]
+        mel = np.stack([np.concatenate([hearing.stem, frames]) for hearing, (_, frames) in zip(known, new, strict=True)])
+        age = np.array([hearing.ticks for hearing in known], np.float32)
+        ears = self._ears.run({"mel": mel, "age": age, "memory": np.stack([hearing.memory for hearing in known])})
+        hidden, moved = self._denoise(states, ears["heard"])
+        after, motion = [], np.empty((len(states), face.L, 2), np.float32)
+        for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
+            young = hearing.ticks < self.look_ahead
+            quiet = 0 if features.loudness(new[b][1]).max() > _LOUD else state.quiet + 1
             awake = float(np.clip(state.awake + (_CLOSE if quiet >= _WAIT else _OPEN), 0, 1))
-            if state.tick < self.look_ahead:
-                motion[b] = state.neutral
-            else:
-                moved = out["motion"][b].reshape(face.L, 2) * (state.unit * self.expressiveness * awake)
-                motion[b] = _parted(state.neutral + moved)
-            after.append(GruState(state.neutral, state.unit, heard[b][0], out["hidden_after"][b], quiet, awake, state.tick + 1))
+            held = max(0.0, state.held - _EASE)
+            gain = 0.0 if young else state.unit * self.expressiveness * awake
+            motion[b] = parted(held * state.shown + (1 - held) * (state.neutral + moved[b] * gain))
+            remembered = hearing.hidden if young else hidden[b]
+            heard = Hearing(new[b][0], mel[b, -_STEM:], ears["memory_after"][b], remembered, hearing.ticks + 1)
+            after.append(replace(state, hearing=heard, tick=state.tick + 1, quiet=quiet, awake=awake, shown=motion[b].copy(), held=held))
         return after, motion
+
+    def _denoise(self, states: Sequence[MotionState], heard: Float) -> tuple[Float, Float]:
+        """Hidden after (B, steps, H) and differences from rest (B, L, 2), in the actors' units."""
+        who = np.stack([state.who for state in states])
+        drawn = np.stack([noise(state.seed, state.tick, self._config.components) for state in states]) * self.temperature
+        moved = np.zeros((len(states), face.L, 2), np.float32)
+
+        def denoise(noisy: Float, level: float, hidden: Float) -> tuple[Float, Float]:
+            out = self._lips.run({
+                "heard": heard, "noisy": noisy, "level": np.full(len(states), level, np.float32), "who": who, "hidden": hidden,
+            })  # fmt: skip
+            moved[:] = out["motion"].reshape(moved.shape)
+            return out["clean"], out["hidden_after"]
+
+        _, after = sample(denoise, drawn, [np.stack([state.hearing.hidden[step] for state in states]) for step in range(self.steps)])
+        return np.stack(after, 1), moved
 
 
 def _check(speech: Float, count: int) -> None:
@@ -97,15 +160,3 @@ def _check(speech: Float, count: int) -> None:
         raise SpeechFault(f"A tick of speech for {count} conversations is float32 ({count}, {TICK}) at 16 kHz, got {got}.")
     if not np.isfinite(speech).all():
         raise SpeechFault("The speech holds values that are not numbers.", "Mend the sound file, or where it is made.")
-
-
-_PAIRS = [(81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324)]
-_UPPER, _LOWER = (np.array([int(np.flatnonzero(pair[side] == face.MOTION)[0]) for pair in _PAIRS]) for side in (0, 1))
-
-
-def _parted(motion: Float) -> Float:
-    """The motion (L, 2) with inner lips that do not pass through each other: they meet half-way."""
-    overlap = np.maximum(motion[_UPPER, 1] - motion[_LOWER, 1], 0) / 2
-    motion[_UPPER, 1] -= overlap
-    motion[_LOWER, 1] += overlap
-    return motion

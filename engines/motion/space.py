@@ -10,6 +10,9 @@ from engines import face
 Float = NDArray[np.float32]
 USUAL_RANGE = 0.15
 """Opening range of a usual person, IOD."""
+_USUAL = np.array([0.791, -0.105, 0.195, 0.007, 1.125, 1.847, 0.178, -0.366])
+_SPREAD = np.array([0.056, 0.033, 0.035, 0.012, 0.066, 0.066, 0.388, 0.594])
+IDENTITY = len(_USUAL)
 
 
 def rest_and_range(motion: Float) -> tuple[Float, float, float]:
@@ -32,3 +35,27 @@ def unit(opening_range: float) -> float:
     nearer to the lips than no range at all.
     """
     return float(np.sqrt(USUAL_RANGE * opening_range))
+
+
+def identity(neutral: Float, opening_range: float, width_range: float) -> Float:
+    """(8,) who speaks, for the net: width and heights of the mouth at rest, its place, how far it opens and widens; about -2..2."""
+    at = {int(point): place for place, point in enumerate(face.MOTION)}
+    left, right, top, bottom, upper, lower, chin = (neutral[at[p]] for p in (61, 291, 0, 17, 13, 14, 152))
+    found = np.array([
+        np.linalg.norm(right - left), top[1] - (left[1] + right[1]) / 2, bottom[1] - (left[1] + right[1]) / 2, lower[1] - upper[1],
+        (left[1] + right[1]) / 2, chin[1], np.log(opening_range / USUAL_RANGE), np.log(width_range / 0.05),
+    ])  # fmt: skip
+    return ((found - _USUAL) / _SPREAD).astype(np.float32)
+
+
+_PAIRS = [(81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (80, 88), (310, 318), (191, 95), (415, 324)]
+_UPPER, _LOWER = (np.array([int(np.flatnonzero(pair[side] == face.MOTION)[0]) for pair in _PAIRS]) for side in (0, 1))
+
+
+def parted(motion: Float) -> Float:
+    """The motion (..., L, 2) with inner lips that do not pass through each other: they meet half-way."""
+    overlap = np.maximum(motion[..., _UPPER, 1] - motion[..., _LOWER, 1], 0) / 2
+    out = motion.astype(np.float32)
+    out[..., _UPPER, 1] -= overlap
+    out[..., _LOWER, 1] += overlap
+    return out

@@ -1,7 +1,9 @@
 """`python -m engines.train COMMAND`: retrain what is shipped.
 
 face     the mean face, from the clips' landmarks
-motion   the motion net: pack the clips, train, export, and print its figures
+presenter  the drawn presenter, enrolled
+motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
+ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "presenter", "motion"])
+    parser.add_argument("command", choices=["face", "presenter", "motion", "ablations"])
+    parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
     parser.add_argument("--cache", type=Path, default=Path("cache/motion"), help="where packed clips and checkpoints are kept")
-    parser.add_argument("--steps", type=int, default=300, help="of training for each of the nets")
-    parser.add_argument("--nets", type=int, default=5, help="trained from different seeds and averaged")
+    parser.add_argument("--length", type=float, default=1.0, help="of the training against what is shipped: 0.01 for a dry run")
     parser.add_argument("--out", type=Path, default=Path("engines/weights"))
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
@@ -37,10 +39,14 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         actor = make_presenter()
         save_actor(actor, folder, preview(actor))
-    else:
-        from engines.train.motion import train_all
+    elif options.command == "ablations":
+        from engines.train.ablations import ablate
 
-        train_all(options.data, options.cache, options.out, options.steps, options.nets, options.free)
+        ablate(options.data, options.cache, options.length, options.variants)
+    else:
+        from engines.train.motion import Plan, scaled, train_all
+
+        train_all(options.data, options.cache, options.out, scaled(Plan(free=options.free), options.length))
 
 
 if __name__ == "__main__":

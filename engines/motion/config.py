@@ -1,0 +1,54 @@
+"""What a motion net says of itself: carried as JSON in its ONNX file's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from engines.errors import WeightsFault
+
+VERSION = 2
+EARS, LIPS = "ears.onnx", "lips.onnx"
+_KEY = "mytalk"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Of the two nets together: each file holds all of it, so that files of two trainings are not mixed."""
+
+    look_ahead: int
+    """Ticks that the encoder hears ahead."""
+    memory: int
+    """Numbers that the encoder remembers."""
+    heard: int
+    """Width of its features."""
+    components: int
+    """Numbers of motion between which the denoiser works: so many of noise for a tick."""
+    hidden: int
+    """Numbers that the denoiser remembers, for each step."""
+    steps: int
+    """Denoising steps that are served."""
+    temperature: float
+    """The noise's standard deviation that is served."""
+    training: str
+    """Of the training that both come from."""
+    version: int = VERSION
+
+    def metadata(self) -> tuple[str, str]:
+        """Key and value for an ONNX file."""
+        return _KEY, json.dumps(asdict(self))
+
+
+def read_config(metadata: Mapping[str, str], name: str) -> Config:
+    """The configuration in a file's metadata. Raises WeightsFault where it is not one of this version."""
+    mend = "Install mytalk-live again, or train it: python -m engines.train motion."
+    try:
+        found = json.loads(metadata.get(_KEY, "{}"))
+    except ValueError:
+        found = {}
+    if found.get("version") != VERSION:
+        raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
+    if set(found) != {field.name for field in fields(Config)}:
+        raise WeightsFault(f"The weights {name} do not say what they are.", mend)
+    return Config(**found)

@@ -1,0 +1,165 @@
+"""How well motion follows speech: systems side by side over clips, phones of synthetic voices, silence, spoilt speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import face
+from engines.motion.engine import DiffusionMotion, MotionState
+from engines.motion.space import identity, rest_and_range, unit
+from engines.spec import FPS, TICK
+from engines.train.augment import band, noise, with_noise
+from engines.train.data import Clip
+from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, speech_frames
+from engines.train.mouths import CLOSED, ROUND, TOOTHED, letter_of
+from engines.train.voices import SENTENCES, Said, say, voices
+
+Float = NDArray[np.float32]
+LANGUAGES = ("en", "de", "fr", "es")
+
+
+def first_half(clip: Clip) -> tuple[Float, float, float]:
+    """Rest, opening range and width range of a clip's person as enrolment finds them in its first half."""
+    half = slice(0, max(len(clip.motion) // 2, 25))
+    return rest_and_range(clip.motion[half][clip.seen[half]])
+
+
+def state_of(engine: DiffusionMotion, rest: Float, reach: float, wide: float, seed: int = 0) -> MotionState:
+    """A new conversation of the engine with an actor known by rest (L, 2) and ranges only."""
+    return engine.begin(rest, unit(reach), identity(rest, reach, wide), seed)
+
+
+def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -> Float:
+    """Motion (N, L, 2) of speech (N * 640,), tick by tick as it is served; tick n of it belongs to tick n of the speech."""
+    shown = []
+    for block in np.concatenate([speech, np.zeros(engine.look_ahead * TICK, np.float32)]).reshape(-1, 1, TICK):
+        (state,), motion = engine.step([state], block)
+        shown.append(motion[0])
+    return np.stack(shown[engine.look_ahead :])
+
+
+def said_by(engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Float], Float] | None = None) -> dict[str, Float]:
+    """Motion of every clip by its file; `change` is done to the speech first."""
+    out = {}
+    for at, clip in enumerate(clips):
+        speech = clip.speech if change is None else change(clip.speech)
+        out[clip.file] = through_engine(engine, state_of(engine, *first_half(clip), seed=at), speech)
+    return out
+
+
+def judged(clips: Sequence[Clip], shown: Mapping[str, Float]) -> dict[str, NDArray[np.float64]]:
+    """Every figure over the clips with enough speech: (clips,) each, and one number of the distribution distance."""
+    rows, true, given = [], [], []
+    for clip in clips:
+        motion = shown[clip.file]
+        speaking = speech_frames(clip.speech, len(motion)) & clip.seen
+        if speaking.sum() >= LEAST:
+            rows.append(all_figures(clip.motion, motion, speaking))
+            rest, reach, _ = first_half(clip)
+            true.append((clip.motion - rest) / unit(reach))
+            given.append((motion - rest) / unit(reach))
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return found | {"distribution distance": np.array([distribution_distance(true, given)])}
+
+
+def table(systems: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> str:
+    """Markdown: a figure a row, a system a column, means over clips."""
+    names = list(dict.fromkeys(name for found in systems.values() for name in found))
+    lines = ["| figure | " + " | ".join(systems) + " |", "|---|" + "---|" * len(systems)]
+    for name in names:
+        cells = [f"{np.nanmean(found[name]):.3f}" if name in found else "" for found in systems.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spoilt(engine: DiffusionMotion, clips: Sequence[Clip]) -> dict[str, float]:
+    """Mean opening r where the speech is noisy, narrow, fast or slow."""
+    random = np.random.default_rng(0)
+
+    def noisy(snr: float) -> Callable[[Float], Float]:
+        return lambda speech: with_noise(speech, noise(len(speech), random), snr)
+
+    found = {"as it is": _opening_r(clips, said_by(engine, clips))}
+    changes = {"noise, 20 dB": noisy(20), "noise, 10 dB": noisy(10), "telephone": lambda speech: band(speech, 300, 3400)}
+    for name, change in changes.items():
+        found[name] = _opening_r(clips, said_by(engine, clips, change))
+    for name, speed in (("fast, 1.5", 1.5), ("slow, 0.75", 0.75)):
+        other = [faster(clip, speed) for clip in clips]
+        found[name] = _opening_r(other, said_by(engine, other))
+    return found
+
+
+def faster(clip: Clip, speed: float) -> Clip:
+    """A clip played faster, pitch and all."""
+    speech = np.interp(np.arange(0, len(clip.speech) - 1, speed), np.arange(len(clip.speech)), clip.speech).astype(np.float32)
+    count = len(speech) // TICK
+    at = np.minimum(np.arange(count) * speed, len(clip.motion) - 1)
+    low = at.astype(int)
+    high, part = np.minimum(low + 1, len(clip.motion) - 1), (at - low).astype(np.float32)[:, None, None]
+    motion = clip.motion[low] * (1 - part) + clip.motion[high] * part
+    return Clip(clip.file, clip.set, clip.person, clip.split, clip.free, clip.probe_r, speech[: count * TICK], motion, clip.seen[low])
+
+
+def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
+    found = []
+    for clip in clips:
+        speaking = speech_frames(clip.speech, len(clip.motion)) & clip.seen
+        if speaking.sum() >= LEAST:
+            found.append(correlation(face.opening(clip.motion)[speaking], face.opening(shown[clip.file][: len(clip.motion)])[speaking]))
+    return float(np.mean(found))
+
+
+def sentences() -> list[Said]:
+    """What synthetic voices that nobody was trained on say, in four languages."""
+    known, out = voices(held_out=True), []
+    for at, language in enumerate(LANGUAGES):
+        for number, text in enumerate(SENTENCES[language]):
+            out.append(say(text, f"{language}+{known[(3 * at + number) % len(known)]}"))
+    return out
+
+
+def phones(engine: DiffusionMotion, state: MotionState, texts: Sequence[Said]) -> dict[str, float]:
+    """Shares of phones, within a tick, that do with the lips what they must.
+
+    /p b m/: inner lips under 15 % of the 95th percentile of opening; /f v/: under 35 %; /w u o/: narrower than the mean of the
+    speech. Pauses and the first two ticks do not count.
+    """
+    hits: dict[str, list[bool]] = {"closed at /p b m/": [], "lip to teeth at /f v/": [], "rounded at /w u o/": []}
+    for said in texts:
+        count = len(said.speech) // TICK
+        motion = through_engine(engine, state, said.speech[: count * TICK])
+        opening, width = face.opening(motion), face.width(motion)
+        speaking = speech_frames(said.speech, count)
+        reach, mean = float(np.percentile(opening, 95)), float(width[speaking].mean())
+        ends = [phone.begin for phone in said.phones[1:]] + [count / FPS]
+        for phone, end in zip(said.phones, ends, strict=True):
+            first, last = max(int(phone.begin * FPS) - 1, 0), min(int(np.ceil(end * FPS)) + 1, count)
+            letter = letter_of(phone)
+            if first < 2 or last <= first:
+                continue
+            if letter in CLOSED:
+                hits["closed at /p b m/"].append(opening[first:last].min() < 0.15 * reach)
+            elif letter in TOOTHED:
+                hits["lip to teeth at /f v/"].append(opening[first:last].min() < 0.35 * reach)
+            elif letter in ROUND:
+                hits["rounded at /w u o/"].append(width[first:last].min() < mean)
+    return {name: float(np.mean(found)) for name, found in hits.items()}
+
+
+def silence(engine: DiffusionMotion, state: MotionState, texts: Sequence[Said]) -> tuple[float, float]:
+    """After speech ends: ms until the mouth is closed for good (95th percentile), and movement then against movement in speech."""
+    waits, ratios = [], []
+    for said in texts:
+        loud = np.flatnonzero(np.abs(said.speech) > 0.02)
+        count = int(loud[-1]) // TICK + 1
+        whole = np.pad(said.speech[: count * TICK], (0, 50 * TICK))
+        motion = through_engine(engine, state, whole)
+        opening = face.opening(motion) - face.opening(state.neutral)
+        open_still = np.flatnonzero(opening > 0.1 * np.percentile(opening[:count], 95))
+        waits.append(max(0, int(open_still[-1]) + 1 - count) * 1000 / FPS)
+        moved = np.abs(np.diff(motion, axis=0)).mean((1, 2))
+        ratios.append(moved[count + 10 :].mean() / moved[:count].mean())
+    return float(np.percentile(waits, 95)), float(np.mean(ratios))

@@ -1,0 +1,161 @@
+"""What training stands on: nets tick by tick equal nets whole, timing is found, voices are spoilt without being moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("onnx", reason="training needs the extra `train`")
+
+from engines import face, features  # noqa: E402
+from engines.backends.cpu import CpuNet  # noqa: E402
+from engines.motion.engine import DiffusionMotion  # noqa: E402
+from engines.motion.net import CIRCLE, Denoiser, Ears  # noqa: E402
+from engines.motion.sampler import noise  # noqa: E402
+from engines.motion.space import IDENTITY, parted  # noqa: E402
+from engines.spec import RATE, TICK  # noqa: E402
+from engines.train import augment, timing  # noqa: E402
+from engines.train.data import Clip  # noqa: E402
+from engines.train.diffusion import predict  # noqa: E402
+from engines.train.export import export  # noqa: E402
+from engines.train.judges import WINDOW, Identity, Sync  # noqa: E402
+from engines.train.mouths import curves  # noqa: E402
+from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
+from engines.train.report import through_engine  # noqa: E402
+from engines.train.voices import Phone, Said  # noqa: E402
+from tests.people import small_actor  # noqa: E402
+from tests.test_features import speech  # noqa: E402
+
+
+def smooth(count: int, width: int, seed: int) -> np.ndarray:
+    """(count, width) noise that moves as slowly as mouths do."""
+    raw = np.random.default_rng(seed).normal(size=(count + 6, width))
+    return np.stack([raw[at : at + 7].mean(0) for at in range(count)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("look_ahead", [(0, 0), (2, 0), (1, 1)])
+def test_fed_tick_by_tick_is_fed_whole(look_ahead: tuple[int, ...], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ears = Ears(width=48, heads=3, look_ahead=look_ahead, past=8).eval()
+    net = Denoiser(96, COMPONENTS, IDENTITY, width=32).eval()
+    for parameter in net.parameters():  # as if it had been trained: none is zero
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    mean = np.zeros(face.L * 2, np.float32)
+    space = Space(mean, 0.01 * np.random.default_rng(0).normal(size=(COMPONENTS, face.L * 2)).astype(np.float32), np.ones(COMPONENTS))
+    export(ears, net, space, 1.0, tmp_path, 2, 0.5, "a test")
+    engine = DiffusionMotion(ears=CpuNet((tmp_path / "ears.onnx").read_bytes()), lips=CpuNet((tmp_path / "lips.onnx").read_bytes()))
+    assert engine.look_ahead == sum(look_ahead)
+    ahead, seconds = engine.look_ahead, 18  # longer than the circle of positions
+    assert seconds * 50 > 2 * CIRCLE
+    sound = (0.05 * np.random.default_rng(0).normal(size=seconds * RATE)).astype(np.float32)  # never silent: the mouth stays awake
+    state = engine.start(small_actor(), 7)
+    ticked = through_engine(engine, state, sound)
+    with torch.no_grad():
+        heard = ears(torch.tensor(mel(np.pad(sound, (0, ahead * TICK))))[None], torch.zeros(1, dtype=torch.long))[0]
+    drawn = 0.5 * np.stack([noise(7, tick + ahead, COMPONENTS) for tick in range(len(ticked))])
+    components = predict(net, heard.numpy()[: len(ticked)], state.who, drawn.astype(np.float32), 2)
+    whole = parted(state.neutral + space.motion(components) * state.unit)
+    assert np.abs(whole - state.neutral).max() > 0.01
+    assert np.abs(ticked - whole)[2:].max() < 1e-4  # it wakes in two ticks
+
+
+def test_encoder_hears_no_further_than_it_says() -> None:
+    torch.manual_seed(0)
+    ears = Ears(width=48, heads=3, look_ahead=(2, 0), past=8).eval()
+    one, two = speech(2), speech(2)
+    two[30 * TICK :] = 0
+    with torch.no_grad():
+        a, b = (ears(torch.tensor(mel(sound))[None], torch.zeros(1, dtype=torch.long))[0] for sound in (one, two))
+    assert torch.equal(a[:28], b[:28])
+    assert not torch.equal(a[28], b[28])
+
+
+def test_noise_is_of_seed_and_tick_alone() -> None:
+    rows = np.stack([noise(5, tick, 2000) for tick in range(4)])
+    assert np.array_equal(rows[2], noise(5, 2, 2000))
+    assert not np.array_equal(rows[2], noise(6, 2, 2000))
+    assert rows.std() == pytest.approx(1, abs=0.03)
+    near, far = np.corrcoef(rows[0], rows[1])[0, 1], np.corrcoef(rows[0], rows[3])[0, 1]
+    assert near > 0.5
+    assert abs(far) < 0.1
+
+
+def test_timing_is_found_below_a_frame() -> None:
+    count, clips, taught = 200, [], []
+    weights = np.random.default_rng(0).normal(size=8)
+    lags = dict(enumerate([0.03, -0.03, 0.0, 0.02] * 5 + [0.0] * 5))
+    for at, lag in lags.items():
+        fine = smooth(count * 8 + 80, 8, at)  # at 200 Hz
+        fine = np.stack([np.convolve(column, np.ones(9) / 9, "same") for column in fine.T], 1)
+        tokens = fine[40 : 40 + count * 8 : 4]  # 50 Hz
+        opening = fine[np.arange(count) * 8 + 44 - round(lag * 200)] @ weights
+        motion = np.repeat(face.motion_of(face.canonical())[None], count, 0)
+        motion[:, list(face.MOTION).index(face.INNER_MIDDLE[1]), 1] += 1 + opening
+        loud = speech(count / 25) * np.repeat(np.random.default_rng(at).random(count) > 0.4, TICK)
+        seen = np.ones(count, bool)
+        clips.append(
+            Clip(f"{at}", "grid" if at > 19 else "varied", f"person {at}", "train", "yes", "", loud.astype(np.float32), motion, seen)
+        )
+        taught.append(tokens.astype(np.float32))
+    nonsense = Clip("x", "varied", "person x", "train", "yes", "", clips[0].speech, clips[0].motion[::-1], clips[0].seen)
+    found = timing.find_timing([*clips, nonsense], [*taught, taught[0]])
+    spread = [found[f"{at}"].lag for at in lags]
+    assert np.corrcoef(spread, list(lags.values()))[0, 1] > 0.95
+    assert [clip.file for clip in timing.trusted([*clips, nonsense], found)] == [f"{at}" for at in lags]
+    later = timing.moved(clips[0], timing.Timing(0.01, 1.0))
+    assert np.array_equal(later.speech[round(0.01 * RATE) :], clips[0].speech[: -round(0.01 * RATE)])
+
+
+def test_speech_is_spoilt_but_not_moved() -> None:
+    sound, random = speech(2), np.random.default_rng(0)
+    for spoilt in (
+        augment.coded(sound, 16000),
+        augment.in_room(sound, 0.4, 3, random),
+        augment.band(sound, 300, 3400),
+        augment.with_noise(sound, augment.noise(len(sound), random), 10),
+    ):
+        assert spoilt.shape == sound.shape
+        assert np.abs(spoilt - sound).max() > 0.01
+        both = np.fft.irfft(np.fft.rfft(spoilt) * np.conj(np.fft.rfft(sound)))
+        assert min(int(np.argmax(both)), len(both) - int(np.argmax(both))) <= 0.002 * RATE
+
+
+def test_a_synthetic_mouth_closes_rounds_and_opens() -> None:
+    phones = [("", 0.0), ("a", 0.2), ("m", 0.5), ("a", 0.65), ("u", 0.95), ("i", 1.3), ("", 1.6)]
+    opening, width = curves(Said(np.zeros(2 * RATE, np.float32), [Phone(name, at) for name, at in phones]))
+    assert opening[14] < 0.2 < 0.5 < min(opening[9], opening[19])
+    assert width[28] < -0.3 < 0.1 < width[36]
+    assert opening[-3:].max() < 0.1
+
+
+def test_judges_tell_right_from_wrong_once_they_have_learned() -> None:
+    torch.manual_seed(0)
+    motion = torch.tensor(np.stack([smooth(40, COMPONENTS, seed) for seed in range(12)]))
+    motion *= 1 + torch.arange(12)[:, None, None] % 3  # three people: how far they move
+    person, spoken = torch.arange(12) % 3, torch.ones(12, 40)
+    heard = torch.cat([motion, motion.roll(1, 1)], -1)
+    identity, sync = Identity(COMPONENTS, 3), Sync(2 * COMPONENTS, COMPONENTS)
+    optimizer = torch.optim.AdamW([*identity.parameters(), *sync.parameters()], 3e-3)
+    for step in range(120):
+        at = torch.full((12,), step % (40 - WINDOW))
+        loss = identity.learns(motion, spoken, person) + sync(heard, motion, at)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    identity.eval(), sync.eval()
+    at = torch.full((12,), 20)
+    with torch.no_grad():
+        assert identity.asks(motion, motion, spoken) < 1e-5
+        assert identity.asks(motion, motion.roll(1, 0), spoken) > 0.05  # somebody else
+        assert sync(heard, motion, at) < 0.5 * sync(heard, motion.roll(2, 1), at)  # 80 ms late
+
+
+def test_the_teacher_hears_in_bands_that_features_share() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+    _, heard = features.step(features.start(), 0.1 * tone)
+    middle = heard[40:].mean(0)
+    edges = np.linspace(0, 15 + np.log(8) / (np.log(6.4) / 27), features.BANDS + 2)[1:-1]
+    assert abs(edges[int(middle.argmax())] - 15) < 1  # 1 kHz is the scale's knee
