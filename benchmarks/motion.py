@@ -154,7 +154,7 @@ def main() -> None:
     said = report.sentences()
     wait, rest = report.silence(engine, engine.start(actor), said)
     numbers = {f"opening r, {name}": value for name, value in report.spoilt(engine, clips).items()}
-    numbers |= report.phones(engine, engine.start(actor), said)
+    numbers |= report.phones(said, report.spoken(engine, engine.start(actor), said))
     numbers |= {"ms from the end of speech to a closed mouth, 95 %": wait, "movement in silence against speech": rest}
     numbers |= speed(engine, clips[0])
     text.append("\n| as served | |\n|---|---|\n" + "\n".join(f"| {name} | {value:.3f} |" for name, value in numbers.items()))

@@ -16,7 +16,7 @@ from engines.backends import weights
 from engines.backends.cpu import CpuNet
 from engines.errors import SpeechFault, WeightsFault
 from engines.motion import config
-from engines.motion.space import rest_and_range
+from engines.motion.space import parted, rest_and_range
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import APPEARANCE, MOTION, TICK, load
@@ -155,6 +155,17 @@ def test_expressiveness_scales_the_mouth() -> None:
     assert np.abs(said(still, actor, sound) - rest).max() < 1e-6
     a, b = (np.abs(said(one, actor, sound) - rest).mean() for one in (half, whole))
     assert 0.4 < a / b < 0.6
+
+
+def test_lips_that_nearly_touch_touch() -> None:
+    wide, near, shut = (face.motion_of(shape(PRESENTER, Mouth(o))) for o in (20, 1.5, 0))
+    assert np.array_equal(parted(wide, 0.03), parted(wide))
+    assert face.opening(near) > 0.008
+    assert face.opening(parted(near, 0.03)) < 0.55 * face.opening(near)
+    assert np.abs(parted(shut, 0.03) - shut).max() < 1e-3
+    openings = [float(face.opening(parted(face.motion_of(shape(PRESENTER, Mouth(o))), 0.03))) for o in np.linspace(0, 6, 60)]
+    assert min(b - a for a, b in pairwise(openings)) >= 0  # one after the other, none jumps
+    assert max(b - a for a, b in pairwise(openings)) < 0.004
 
 
 def test_rest_and_range() -> None:

@@ -15,7 +15,7 @@ from engines.backends.cpu import CpuNet  # noqa: E402
 from engines.motion.engine import DiffusionMotion  # noqa: E402
 from engines.motion.net import CIRCLE, Denoiser, Ears  # noqa: E402
 from engines.motion.sampler import noise  # noqa: E402
-from engines.motion.space import IDENTITY, parted  # noqa: E402
+from engines.motion.space import IDENTITY, NEAR, parted  # noqa: E402
 from engines.spec import RATE, TICK  # noqa: E402
 from engines.train import augment, timing  # noqa: E402
 from engines.train.data import Clip  # noqa: E402
@@ -24,7 +24,7 @@ from engines.train.export import export  # noqa: E402
 from engines.train.judges import WINDOW, Identity, Sync  # noqa: E402
 from engines.train.mouths import curves  # noqa: E402
 from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
-from engines.train.report import through_engine  # noqa: E402
+from engines.train.report import at_tempo, through_engine  # noqa: E402
 from engines.train.voices import Phone, Said  # noqa: E402
 from tests.people import small_actor  # noqa: E402
 from tests.test_features import speech  # noqa: E402
@@ -45,7 +45,7 @@ def test_fed_tick_by_tick_is_fed_whole(look_ahead: tuple[int, ...], tmp_path: Pa
         parameter.data += 0.05 * torch.randn_like(parameter)
     mean = np.zeros(face.L * 2, np.float32)
     space = Space(mean, 0.01 * np.random.default_rng(0).normal(size=(COMPONENTS, face.L * 2)).astype(np.float32), np.ones(COMPONENTS))
-    export(ears, net, space, 1.0, tmp_path, 2, 0.5, "a test")
+    export(ears, net, space, tmp_path, 2, 0.5, "a test")
     engine = DiffusionMotion(ears=CpuNet((tmp_path / "ears.onnx").read_bytes()), lips=CpuNet((tmp_path / "lips.onnx").read_bytes()))
     assert engine.look_ahead == sum(look_ahead)
     ahead, seconds = engine.look_ahead, 18  # longer than the circle of positions
@@ -57,7 +57,7 @@ def test_fed_tick_by_tick_is_fed_whole(look_ahead: tuple[int, ...], tmp_path: Pa
         heard = ears(torch.tensor(mel(np.pad(sound, (0, ahead * TICK))))[None], torch.zeros(1, dtype=torch.long))[0]
     drawn = 0.5 * np.stack([noise(7, tick + ahead, COMPONENTS) for tick in range(len(ticked))])
     components = predict(net, heard.numpy()[: len(ticked)], state.who, drawn.astype(np.float32), 2)
-    whole = parted(state.neutral + space.motion(components) * state.unit)
+    whole = parted(state.neutral + space.motion(components) * state.unit, NEAR * state.unit)
     assert np.abs(whole - state.neutral).max() > 0.01
     assert np.abs(ticked - whole)[2:].max() < 1e-4  # it wakes in two ticks
 
@@ -121,6 +121,20 @@ def test_speech_is_spoilt_but_not_moved() -> None:
         assert np.abs(spoilt - sound).max() > 0.01
         both = np.fft.irfft(np.fft.rfft(spoilt) * np.conj(np.fft.rfft(sound)))
         assert min(int(np.argmax(both)), len(both) - int(np.argmax(both))) <= 0.002 * RATE
+
+
+@pytest.mark.parametrize("speed", [0.75, 1.5])
+def test_faster_speech_is_in_step_and_at_its_pitch(speed: float) -> None:
+    sound = np.zeros(4 * RATE, np.float32)
+    for at in (0.6, 1.7, 3.1):  # three tones of 440 Hz
+        sound[int(at * RATE) :][: RATE // 4] = np.sin(2 * np.pi * 440 * np.arange(RATE // 4) / RATE)
+    quick = at_tempo(sound, speed)
+    assert len(quick) == pytest.approx(4 * RATE / speed, rel=0.03)
+    for at in (0.6, 1.7, 3.1):
+        there = slice(int((at - 0.02) / speed * RATE), int((at + 0.27) / speed * RATE))
+        loud = quick[there]
+        assert (loud**2).sum() > 0.9 * (quick[max(0, there.start - RATE // 4) : there.stop + RATE // 4] ** 2).sum()
+        assert np.abs(np.fft.rfft(loud)).argmax() * RATE / len(loud) == pytest.approx(440, abs=10)
 
 
 def test_a_synthetic_mouth_closes_rounds_and_opens() -> None:

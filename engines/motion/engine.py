@@ -15,7 +15,7 @@ from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
 from engines.motion.config import EARS, LIPS, read_config
 from engines.motion.sampler import noise, sample
-from engines.motion.space import identity, parted, unit
+from engines.motion.space import NEAR, identity, parted, unit
 from engines.spec import TICK, Float
 
 # The mouth rests in silence: a net alone never quite does.
@@ -130,7 +130,7 @@ class DiffusionMotion:
             awake = float(np.clip(state.awake + (_CLOSE if quiet >= _WAIT else _OPEN), 0, 1))
             held = max(0.0, state.held - _EASE)
             gain = 0.0 if young else state.unit * self.expressiveness * awake
-            motion[b] = parted(held * state.shown + (1 - held) * (state.neutral + moved[b] * gain))
+            motion[b] = parted(held * state.shown + (1 - held) * (state.neutral + moved[b] * gain), NEAR * gain)
             remembered = hearing.hidden if young else hidden[b]
             heard = Hearing(new[b][0], mel[b, -_STEM:], ears["memory_after"][b], remembered, hearing.ticks + 1)
             after.append(replace(state, hearing=heard, tick=state.tick + 1, quiet=quiet, awake=awake, shown=motion[b].copy(), held=held))

@@ -17,7 +17,7 @@ from engines.motion.sampler import noises, sample
 from engines.motion.space import IDENTITY
 from engines.train.device import array, half
 from engines.train.judges import WINDOW, Identity, Sync
-from engines.train.pairs import COMPONENTS, SILENT, SYNTHETIC, Batch, Lesson, Space, batch
+from engines.train.pairs import COMPONENTS, FACELESS, SILENT, SYNTHETIC, Batch, Lesson, Space, batch
 
 Float = NDArray[np.float32]
 _AT = {int(point): at for at, point in enumerate(face.MOTION)}
@@ -40,11 +40,13 @@ class Recipe:
     """Share of pieces whose noisy motion is made of the net's own guess, not of the truth: so that it goes on listening."""
     change: float = 0.3
     apart: float = 0.5
-    closure: float = 0.5
+    closure: float = 1.0
     identity: float = 0.1
     sync: float = 0.05
     synthetic: float = 0.2
     """Share of pieces with synthetic mouths, where there are any."""
+    faceless: float = 0.3
+    """Share of pieces of real speech without a face, where there are any."""
     width: int = 192
     layers: int = 2
     dropout: float = 0.35
@@ -89,7 +91,7 @@ class _Judges:
 
     def __init__(self, people: list[str], heard: int, recipe: Recipe, random: np.random.Generator) -> None:
         self.recipe, self.random = recipe, random
-        self.numbers = torch.tensor([-1 if person == SYNTHETIC else at for at, person in enumerate(people)])
+        self.numbers = torch.tensor([-1 if person in (SYNTHETIC, FACELESS) else at for at, person in enumerate(people)])
         self.identity, self.sync = Identity(COMPONENTS, len(people)), Sync(heard, COMPONENTS)
         self.both = nn.ModuleList([self.identity, self.sync])
         self.optimizer = torch.optim.AdamW(self.both.parameters(), 1e-3, weight_decay=0.05)
@@ -117,22 +119,22 @@ class _Judges:
         self.optimizer.step()
 
 
-def grouped(lessons: list[Lesson], synthetic: float) -> tuple[dict[str, list[Lesson]], Float]:
+def grouped(lessons: list[Lesson], recipe: Recipe) -> tuple[dict[str, list[Lesson]], Float]:
     """Lessons by person, and the share in which people are drawn: by the root of how much there is of them."""
     known: dict[str, list[Lesson]] = {}
     for lesson in lessons:
         known.setdefault(lesson.person, []).append(lesson)
-    share = np.sqrt([sum(len(lesson.heard) for lesson in own) for own in known.values()])
-    made = np.array([person == SYNTHETIC for person in known])
-    share[~made] /= share[~made].sum()
-    return known, np.where(made, synthetic, share * (1 - synthetic * made.any()))
+    fixed = {person: share for person, share in ((SYNTHETIC, recipe.synthetic), (FACELESS, recipe.faceless)) if person in known}
+    share = np.array([0 if person in fixed else np.sqrt(sum(len(lesson.heard) for lesson in own)) for person, own in known.items()])
+    share *= (1 - sum(fixed.values())) / share.sum()
+    return known, np.array([fixed.get(person, part) for person, part in zip(known, share, strict=True)])
 
 
 def train_denoiser(lessons: list[Lesson], space: Space, recipe: Recipe, seed: int) -> Denoiser:
     """A teacher (or a regression) from pairs: the moving average of its weights."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    known, share = grouped(lessons, recipe.synthetic)
+    known, share = grouped(lessons, recipe)
     heard_width = lessons[0].heard.shape[1]
     net, average = (Denoiser(heard_width, COMPONENTS, IDENTITY, recipe.width, recipe.layers, recipe.dropout) for _ in range(2))
     average.load_state_dict(net.state_dict())
@@ -192,7 +194,7 @@ def train_student(
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed + 1)
-    known, share = grouped(lessons, recipe.synthetic)
+    known, share = grouped(lessons, recipe)
     net, average = (Denoiser(wide.shape[2], COMPONENTS, IDENTITY, recipe.width, recipe.layers, 0.1) for _ in range(2))
     net.load_state_dict(teacher.state_dict())
     average.load_state_dict(teacher.state_dict())

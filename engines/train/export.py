@@ -56,11 +56,11 @@ class EarsTick(nn.Module):
 class LipsTick(nn.Module):
     """`Denoiser`, a tick at a time, with the motion that its components mean."""
 
-    def __init__(self, net: Denoiser, space: Space, gain: float) -> None:
+    def __init__(self, net: Denoiser, space: Space) -> None:
         super().__init__()
         self.net = net
         self.register_buffer("mean", torch.tensor(space.mean))
-        self.register_buffer("decode", torch.tensor(space.decode * gain))
+        self.register_buffer("decode", torch.tensor(space.decode))
 
     def forward(self, heard: Tensor, noisy: Tensor, level: Tensor, who: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Denoiser.forward`, without the ticks' dimension; and motion (B, L * 2), differences from rest in the actor's unit."""
@@ -68,9 +68,9 @@ class LipsTick(nn.Module):
         return clean[:, 0], self.mean + clean[:, 0] @ self.decode, after
 
 
-def export(ears: Ears, net: Denoiser, space: Space, gain: float, out: Path, steps: int, temperature: float, training: str) -> Config:
+def export(ears: Ears, net: Denoiser, space: Space, out: Path, steps: int, temperature: float, training: str) -> Config:
     """Write both files with their configuration inside, and their hashes."""
-    tick, lips = EarsTick(ears).eval(), LipsTick(net, space, gain).eval()
+    tick, lips = EarsTick(ears).eval(), LipsTick(net, space).eval()
     config = Config(
         look_ahead=sum(ears.look_ahead), memory=tick.memory, heard=TOKENS * ears.width, components=net.motion, hidden=net.hidden,
         steps=steps, temperature=temperature, training=training,

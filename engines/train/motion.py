@@ -27,7 +27,7 @@ from engines.motion.config import EARS, LIPS
 from engines.motion.engine import DiffusionMotion
 from engines.motion.net import Denoiser, Ears
 from engines.motion.sampler import noise
-from engines.motion.space import IDENTITY, identity, parted, unit
+from engines.motion.space import IDENTITY, NEAR, identity, parted, unit
 from engines.spec import TICK
 from engines.train import device, report, timing
 from engines.train.augment import spoil
@@ -37,7 +37,7 @@ from engines.train.diffusion import Recipe, predict, train_denoiser, train_stude
 from engines.train.ears import TAUGHT, Labels, distil, teach
 from engines.train.export import export
 from engines.train.mouths import Mouth, synthetic_lessons
-from engines.train.pairs import COMPONENTS, SYNTHETIC, Hears, Lesson, Space, hear, lessons, make_space
+from engines.train.pairs import COMPONENTS, FACELESS, Hears, Lesson, Space, hear, lessons, make_space
 from engines.train.teacher import Teacher, fetch, ticks
 from engines.train.timing import Timing
 
@@ -64,8 +64,8 @@ class Plan:
     """Windows of that speech that the teacher of motion learns from, at most."""
     guess: float = 1.25
     """Guidance of what they say."""
-    first: Recipe = field(default=Recipe(steps=200, dropout=0.45, own=0.7, synthetic=0.2, identity=0, sync=0))
-    teacher: Recipe = field(default=Recipe(steps=350, dropout=0.45, own=0.7, synthetic=0.45))
+    first: Recipe = field(default=Recipe(steps=200, dropout=0.45, own=0.7, closure=0.5, synthetic=0.2, identity=0, sync=0))
+    teacher: Recipe = field(default=Recipe(steps=350, dropout=0.45, own=0.7))
     student: int = 100
     """Batches of the student."""
     teacher_steps: int = 8
@@ -74,6 +74,8 @@ class Plan:
     temperature: float = 0.3
     steps: int = 2
     """That are served."""
+    gain: float = 0.88
+    """Of what is served: guidance makes mouths move too far."""
     seed: int = 0
     free: bool = False
     """Leave out the clips whose rights are not stated, too."""
@@ -182,7 +184,7 @@ def learn(ground: Ground, plan: Plan) -> Taught:
         weight = np.ones(wide.shape[1], np.float32)
         weight[:8] = 0  # nets that have just begun
         made += [
-            Lesson(SYNTHETIC, part, labels.components[row].astype(np.float32), weight, labels.who[row])
+            Lesson(FACELESS, part, labels.components[row].astype(np.float32), weight, labels.who[row])
             for row, part in zip(some, wide, strict=True)
         ]
     print(f"{len(train)} clips of {len({clip.person for clip in train})} people, {len(made)} lessons", flush=True)
@@ -209,9 +211,10 @@ def train_all(data: Path, cache: Path, out: Path, plan: Plan) -> None:
         ),
     )  # fmt: skip
     training = f"{'free ' if plan.free else ''}{_key(plan)}, seed {plan.seed}"
-    export(taught.ears.cpu(), student.cpu(), taught.space, 1.0, out, plan.steps, plan.temperature, training)
+    space = replace(taught.space, mean=plan.gain * taught.space.mean, decode=plan.gain * taught.space.decode)
+    export(taught.ears.cpu(), student.cpu(), space, out, plan.steps, plan.temperature, training)
     timing.write(out / TIMING, ground.timing)
-    judge(ground.clips, taught.ears, teacher, taught.space, plan, out, cache)
+    judge(ground.clips, taught.ears, teacher, space, plan, out, cache)
 
 
 def guessed(nets: list[Denoiser], taught: NDArray[np.float16], guidance: float, seed: int) -> dict[str, NDArray[Any]]:
@@ -256,7 +259,7 @@ def said_by_teacher(clips: list[Clip], ears: Ears, net: Denoiser, space: Space, 
             components = predict(net, features[:count], identity(rest, reach, wide), drawn, steps, plan.guidance)
         else:
             components = predict(net, features[:count], identity(rest, reach, wide), 0 * drawn, 1)
-        out[clip.file] = parted(rest + space.motion(components) * unit(reach))
+        out[clip.file] = parted(rest + space.motion(components) * unit(reach), NEAR * unit(reach))
     return out
 
 

@@ -23,8 +23,8 @@ Random = np.random.Generator
 Hears = Callable[[Iterable[Float]], list[NDArray[np.float16]]]
 """Speeches (N * 640,) to features (N, 2 * W) of each."""
 COMPONENTS = 20
-SYNTHETIC = "synthetic"
-"""The person of lessons without a real face."""
+SYNTHETIC, FACELESS = "synthetic", "faceless"
+"""The persons of lessons without a real face: mouths that a model made, and mouths that nets believed in."""
 SILENT = 0.3  # weight of a tick of silence against one of speech
 _CALM = 4  # ticks next to speech that may still move
 _SHARE = np.array([1.0] * 20 + [1.5] * 20 + [0.5] * 20, np.float32)  # outer lips, inner lips, jaw

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 
+import av
+import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
 from engines.motion.engine import DiffusionMotion, MotionState
 from engines.motion.space import identity, rest_and_range, unit
-from engines.spec import FPS, TICK
+from engines.spec import FPS, RATE, TICK
 from engines.train.augment import band, noise, with_noise
 from engines.train.data import Clip
 from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, speech_frames
@@ -93,14 +97,37 @@ def spoilt(engine: DiffusionMotion, clips: Sequence[Clip]) -> dict[str, float]:
 
 
 def faster(clip: Clip, speed: float) -> Clip:
-    """A clip played faster, pitch and all."""
-    speech = np.interp(np.arange(0, len(clip.speech) - 1, speed), np.arange(len(clip.speech)), clip.speech).astype(np.float32)
-    count = len(speech) // TICK
+    """A clip of somebody who speaks so many times as fast, at the same pitch."""
+    speech = at_tempo(clip.speech, speed)
+    count = min(len(speech) // TICK, int(len(clip.motion) / speed))
     at = np.minimum(np.arange(count) * speed, len(clip.motion) - 1)
     low = at.astype(int)
     high, part = np.minimum(low + 1, len(clip.motion) - 1), (at - low).astype(np.float32)[:, None, None]
     motion = clip.motion[low] * (1 - part) + clip.motion[high] * part
-    return Clip(clip.file, clip.set, clip.person, clip.split, clip.free, clip.probe_r, speech[: count * TICK], motion, clip.seen[low])
+    return replace(clip, speech=speech[: count * TICK], motion=motion, seen=clip.seen[low])
+
+
+def at_tempo(speech: Float, speed: float) -> Float:
+    """Speech so many times as fast (0.5 to 2), at the same pitch: FFmpeg's `atempo`."""
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(sample_rate=RATE, format="flt", layout="mono", time_base=Fraction(1, RATE))
+    tempo, out = graph.add("atempo", str(speed)), graph.add("abuffersink")
+    source.link_to(tempo)
+    tempo.link_to(out)
+    graph.configure()
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(speech[None], np.float32), "flt", "mono")
+    frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
+    parts: list[Float] = []
+    for given in (frame, None):
+        source.push(given)
+        while True:
+            try:
+                made = out.pull()
+            except (BlockingIOError, EOFError):
+                break
+            assert isinstance(made, av.AudioFrame)
+            parts.append(made.to_ndarray()[0])
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
@@ -121,16 +148,20 @@ def sentences() -> list[Said]:
     return out
 
 
-def phones(engine: DiffusionMotion, state: MotionState, texts: Sequence[Said]) -> dict[str, float]:
+def spoken(engine: DiffusionMotion, state: MotionState, texts: Sequence[Said]) -> list[Float]:
+    """Motion of what was said, each (N, L, 2)."""
+    return [through_engine(engine, state, said.speech[: len(said.speech) // TICK * TICK]) for said in texts]
+
+
+def phones(texts: Sequence[Said], shown: Sequence[Float]) -> dict[str, float]:
     """Shares of phones, within a tick, that do with the lips what they must.
 
     /p b m/: inner lips under 15 % of the 95th percentile of opening; /f v/: under 35 %; /w u o/: narrower than the mean of the
     speech. Pauses and the first two ticks do not count.
     """
     hits: dict[str, list[bool]] = {"closed at /p b m/": [], "lip to teeth at /f v/": [], "rounded at /w u o/": []}
-    for said in texts:
-        count = len(said.speech) // TICK
-        motion = through_engine(engine, state, said.speech[: count * TICK])
+    for said, motion in zip(texts, shown, strict=True):
+        count = len(motion)
         opening, width = face.opening(motion), face.width(motion)
         speaking = speech_frames(said.speech, count)
         reach, mean = float(np.percentile(opening, 95)), float(width[speaking].mean())
@@ -155,7 +186,8 @@ def silence(engine: DiffusionMotion, state: MotionState, texts: Sequence[Said]) 
     for said in texts:
         loud = np.flatnonzero(np.abs(said.speech) > 0.02)
         count = int(loud[-1]) // TICK + 1
-        whole = np.pad(said.speech[: count * TICK], (0, 50 * TICK))
+        whole = np.zeros((count + 50) * TICK, np.float32)
+        whole[: count * TICK][: len(said.speech)] = said.speech[: count * TICK]
         motion = through_engine(engine, state, whole)
         opening = face.opening(motion) - face.opening(state.neutral)
         open_still = np.flatnonzero(opening > 0.1 * np.percentile(opening[:count], 95))
