@@ -19,7 +19,7 @@ from engines.motion.space import NEAR, identity, parted, unit
 from engines.spec import TICK, Float
 
 # The mouth rests in silence: a net alone never quite does.
-_LOUD = -2.0  # of `features.loudness`: 20 dB under the level of speech
+_LOUD = -2.5  # of `features.loudness`: 25 dB under the level of speech
 _WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
 _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
 _EASE = 0.25  # of the way from the pose that an interruption left, in a tick
