@@ -96,11 +96,9 @@ def test_timing_is_found_below_a_frame() -> None:
         motion[:, list(face.MOTION).index(face.INNER_MIDDLE[1]), 1] += 1 + opening
         loud = speech(count / 25) * np.repeat(np.random.default_rng(at).random(count) > 0.4, TICK)
         seen = np.ones(count, bool)
-        clips.append(
-            Clip(f"{at}", "grid" if at > 19 else "varied", f"person {at}", "train", "yes", "", loud.astype(np.float32), motion, seen)
-        )
+        clips.append(Clip(f"{at}", "grid" if at > 19 else "varied", f"person {at}", "train", "yes", loud.astype(np.float32), motion, seen))
         taught.append(tokens.astype(np.float32))
-    nonsense = Clip("x", "varied", "person x", "train", "yes", "", clips[0].speech, clips[0].motion[::-1], clips[0].seen)
+    nonsense = Clip("x", "varied", "person x", "train", "yes", clips[0].speech, clips[0].motion[::-1], clips[0].seen)
     found = timing.find_timing([*clips, nonsense], [*taught, taught[0]])
     spread = [found[f"{at}"].lag for at in lags]
     assert np.corrcoef(spread, list(lags.values()))[0, 1] > 0.95

@@ -63,6 +63,11 @@ def synthetic(minutes: float, seed: int = 0) -> Iterator[tuple[str, Float]]:
         yield "synthetic", said.speech
 
 
+def sound(window: NDArray[np.int16]) -> Float:
+    """A window as it is packed, as speech in -1..1."""
+    return np.asarray(window, np.float32) / np.float32(32768)
+
+
 def windows(utterances: Iterator[tuple[str, Float]], random: np.random.Generator) -> Iterator[tuple[str, Float]]:
     """Windows of 8 s, (128000,), filled with a set's utterances at one level, half of them faster or slower, short pauses between."""
     filled: dict[str, list[Float]] = {}

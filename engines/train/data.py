@@ -18,8 +18,6 @@ from engines.spec import FPS, RATE, TICK
 from engines.tracker import Tracker
 
 Float = NDArray[np.float32]
-TRUSTED = 0.5
-"""Of `probe_r`; under it a clip's timing is doubtful."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,6 @@ class Clip:
     person: str
     split: str
     free: str
-    probe_r: str
-    """How well its lips were found to follow its sound; empty if not tried."""
     speech: Float
     """(N * 640,) at 16 kHz, from the first picture on."""
     motion: Float
@@ -66,7 +62,7 @@ def _packed(row: dict[str, str], data: Path, cache: Path) -> Clip | None:
         partial.replace(path)
     with np.load(path, allow_pickle=False) as found:
         clip = Clip(
-            row["file"], row["set"], row["person"], row["split"], row["free"], row["probe_r"],
+            row["file"], row["set"], row["person"], row["split"], row["free"],
             found["speech"], found["motion"], found["seen"],
         )  # fmt: skip
     return clip if clip.seen.mean() > 0.75 else None
@@ -112,11 +108,6 @@ def _motion(landmarks: Float, seen: NDArray[np.bool_]) -> Float:
     motion = np.stack([face.motion_onto(p[face.MOTION, :2], pose, own) for p, pose in zip(landmarks, poses, strict=True)])
     padded = np.pad(motion, [(1, 1), (0, 0), (0, 0)], mode="edge")
     return (0.15 * padded[:-2] + 0.7 * padded[1:-1] + 0.15 * padded[2:]).astype(np.float32)
-
-
-def trusted(clip: Clip) -> bool:
-    """Whether the clip's lips and sound are known to agree."""
-    return clip.set == "grid" or float(clip.probe_r or 0) >= TRUSTED
 
 
 def in_units(clip: Clip) -> tuple[Float, Float, float]:

@@ -190,7 +190,7 @@ def train_student(
     """A student that goes the teacher's way from noise in one, two or four steps: the moving average of its weights.
 
     Of every batch the teacher, with all its steps and its guidance, makes the motion that belongs to a noise; the student
-    learns to arrive there from the same noise, as well as at the truth, and to move as widely and as quickly.
+    learns to arrive there from the same noise, in one, two and four steps, and to move as widely and as quickly as the teacher.
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed + 1)

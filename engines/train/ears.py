@@ -21,7 +21,7 @@ from engines.motion.net import CIRCLE, Ears
 from engines.motion.space import IDENTITY
 from engines.train import teacher
 from engines.train.augment import spoil
-from engines.train.corpus import SPEECH
+from engines.train.corpus import SPEECH, sound
 from engines.train.device import half
 from engines.train.pairs import COMPONENTS, mel
 
@@ -61,7 +61,7 @@ class Windows(IterableDataset[Any]):
         )
 
         def clean(row: int) -> Float:
-            return np.asarray(speech[row], np.float32) / np.float32(32768)
+            return sound(speech[row])
 
         def other() -> Float:
             return clean(self.rows[int(random.integers(len(self.rows)))])
@@ -79,7 +79,7 @@ def teach(cache: Path, speech: NDArray[np.int16]) -> Path:
         partial = cache / "taught.part.npy"
         out = np.lib.format.open_memmap(partial, "w+", np.float16, (len(speech), teacher.TOKENS, teacher.WIDTH))
         for row, window in enumerate(speech):
-            out[row] = heard.hear(window.astype(np.float32) / 32768)
+            out[row] = heard.hear(sound(window))
         out.flush()
         partial.replace(path)
     return path
@@ -149,7 +149,7 @@ class _Judge:
     """How much of the teacher's features is explained on held-out speech."""
 
     def __init__(self, speech: NDArray[np.int16], taught: NDArray[np.float16]) -> None:
-        self.heard = torch.tensor(np.stack([mel(window.astype(np.float32) / 32768) for window in speech]))
+        self.heard = torch.tensor(np.stack([mel(sound(window)) for window in speech]))
         self.wanted = torch.tensor(taught.astype(np.float32))
         self.scale = self.wanted.flatten(0, 1).std(0)
 

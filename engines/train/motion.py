@@ -31,7 +31,7 @@ from engines.motion.space import IDENTITY, NEAR, identity, parted, unit
 from engines.spec import TICK
 from engines.train import device, report, timing
 from engines.train.augment import spoil
-from engines.train.corpus import HELD_OUT, prepare_speech
+from engines.train.corpus import HELD_OUT, prepare_speech, sound
 from engines.train.data import Clip, in_units, prepare
 from engines.train.diffusion import Recipe, predict, train_denoiser, train_student, walk
 from engines.train.ears import TAUGHT, Labels, distil, teach
@@ -146,7 +146,7 @@ def learn(ground: Ground, plan: Plan) -> Taught:
         rows = [row for row in rows if ground.sets[row] != "synthetic"]
 
     def clean(row: int) -> Float:
-        return np.asarray(ground.speech[row], np.float32) / np.float32(32768)
+        return sound(ground.speech[row])
 
     def others(random: np.random.Generator) -> Callable[[], Float]:
         return lambda: clean(rows[int(random.integers(len(rows)))])

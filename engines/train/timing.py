@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
-from engines.spec import RATE, TICK
+from engines.spec import RATE
 from engines.train.data import Clip
 from engines.train.figures import LEAST, correlation, speech_frames
 
@@ -129,6 +129,3 @@ def moved(clip: Clip, timing: Timing) -> Clip:
 def trusted(clips: list[Clip], timing: dict[str, Timing]) -> list[Clip]:
     """Clips whose lips and sound agree, moved."""
     return [moved(clip, timing[clip.file]) for clip in clips if timing[clip.file].agrees >= AGREES]
-
-
-assert TICK * 25 == RATE
