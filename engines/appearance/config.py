@@ -1,8 +1,12 @@
-"""The warp engine's constants. Lengths are in IOD unless said."""
+"""The appearance engines' constants, and what the renderer's nets say of themselves. Lengths are in IOD unless said."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from engines.errors import WeightsFault
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,37 @@ class WarpConfig:
     """What counts as fine."""
     stretch: float = 2.2
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
+
+
+VERSION = 1
+NETS = ("picture-lips.onnx", "picture-face.onnx", "picture-fusion.onnx", "picture-decoder.onnx")
+_KEY = "mytalk"
+
+
+@dataclass(frozen=True)
+class RendererConfig:
+    """What the renderer's nets say of themselves: each file holds all of it, so that files of two trainings are not mixed."""
+
+    side: int
+    """Of the pictures that the nets see, pixels."""
+    references: int
+    """That are fused."""
+    training: str
+    """Of the training that all come from."""
+    version: int = VERSION
+
+    def metadata(self) -> tuple[str, str]:
+        """Key and value for an ONNX file."""
+        return _KEY, json.dumps(asdict(self))
+
+
+def read_config(metadata: Mapping[str, str], name: str) -> RendererConfig:
+    """The configuration in a file's metadata. Raises WeightsFault where it is not one of this version."""
+    mend = "Install mytalk-live again, or train it: python -m engines.train renderer."
+    try:
+        found = json.loads(metadata.get(_KEY, "{}"))
+    except ValueError:
+        found = {}
+    if found.get("version") != VERSION or set(found) != {field.name for field in fields(RendererConfig)}:
+        raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
+    return RendererConfig(**found)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
-from engines.appearance.interior import draw_interior
-from engines.appearance.mesh import Mesh, anchors, mesh, visible
+from engines.appearance.interior import draw_interior, missing
+from engines.appearance.layout import vertices
+from engines.appearance.mesh import Mesh, mesh, visible
+from engines.appearance.references import weigh
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.warp.op import warp
@@ -53,28 +55,12 @@ class WarpAppearance:
 
     def target(self, actor: Actor, index: int, motion: Float) -> Float:
         """The mesh's vertices (V, 3) in the actor's frame `index` when the face says `motion` (L, 2): pixels and depth."""
-        moved = face.with_motion(actor.neutral, motion)[self._mesh.points]
-        return face.from_head(np.concatenate([moved, anchors(actor.neutral)]), actor.poses[index])
-
-    def weigh(self, state: WarpState, index: int, motion: Float) -> Float:
-        """The weights (K,) of the references for a motion (L, 2) in frame `index`; at most `blended` are above 0."""
-        config, references, poses = self.config, state.actor.references, state.actor.poses
-        lips = len(face.LIPS)
-        apart = np.linalg.norm(references.motion[:, :lips] - motion[:lips], axis=-1)
-        inner = len(face.OUTER_LIPS)
-        shape = (apart[:, :inner].mean(1) + config.inside * apart[:, inner:].mean(1)) / (1 + config.inside)
-        turn = np.linalg.norm(face.angles(poses[references.frame]) - face.angles(poses[index]), axis=1)
-        gap = np.abs(face.opening(references.motion) - face.opening(motion))
-        cost = shape + config.gap * gap + config.turn * turn - config.steady * state.weights
-        best = np.argsort(cost, kind="stable")[: config.blended]
-        weights = np.zeros(len(cost), np.float32)
-        weights[best] = np.exp(-(cost[best] - cost[best[0]]) / config.sharp)
-        return np.asarray(weights / weights.sum(), np.float32)
+        return vertices(actor, self._mesh, index, motion)
 
     def _one(self, state: WarpState, index: int, motion: Float) -> tuple[WarpState, Picture]:
         actor, references = state.actor, state.actor.references
         frame = actor.frames[index]
-        weights = self.weigh(state, index, motion)
+        weights = weigh(actor, self.config, index, motion, state.weights)
         chosen = np.flatnonzero(weights)
         solid = self.target(actor, index, motion)
         target = solid[:, :2]
@@ -88,17 +74,11 @@ class WarpAppearance:
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         unit = float(face.unit(actor.poses[index]))
         patch = _crisp(patch, self.config.crisp, self.config.crisp_radius * unit)
-        missing = self._missing(actor, chosen, motion)
-        if missing > 0:
-            patch = draw_interior(patch, target[: len(face.LIPS)] - np.array(corner, np.float32), unit, missing)
+        share = missing(self.config, actor, chosen, motion)
+        if share > 0:
+            patch = draw_interior(patch, target[: len(face.LIPS)] - np.array(corner, np.float32), unit, share)
         picture = composite(frame, corner, patch, alpha, ring, self.config.shade * unit)
         return replace(state, weights=weights), picture
-
-    def _missing(self, actor: Actor, chosen: NDArray[np.int64], motion: Float) -> float:
-        """How much of the mouth's inside no reference shows, 0..1."""
-        opening = float(face.opening(motion))
-        shown = float(face.opening(actor.references.motion[chosen]).max())
-        return float(np.clip((opening - self.config.stretch * shown - 0.02) / 0.03, 0, 1))
 
 
 def _crisp(patch: NDArray[np.uint8], amount: float, radius: float) -> NDArray[np.uint8]:

@@ -7,11 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.actor import Actor
+from engines.appearance.config import WarpConfig
 from engines.spec import Float
 
 _RING = [face.LIPS.index(point) for point in face.INNER_LIPS]
 _LOWER, _UPPER = slice(0, 11), [10, *range(11, 20), 0]  # of the ring: corner to corner, the corners in both
 _DARK, _TONGUE = np.array([52, 20, 20], np.float32), np.array([150, 74, 72], np.float32)
+
+
+def missing(config: WarpConfig, actor: Actor, chosen: NDArray[np.int64], motion: Float) -> float:
+    """How much of the mouth's inside, when it says `motion` (L, 2), none of the chosen references shows: 0..1."""
+    opening = float(face.opening(motion))
+    shown = float(face.opening(actor.references.motion[chosen]).max())
+    return float(np.clip((opening - config.stretch * shown - 0.02) / 0.03, 0, 1))
 
 
 def draw_interior(patch: NDArray[np.uint8], lips: Float, unit: float, share: float) -> NDArray[np.uint8]:

@@ -60,7 +60,8 @@ def mesh() -> Mesh:
     radius = np.linalg.norm(away, axis=1)
     alpha = np.clip((1 - radius) / _FEATHER, 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
-    ring = np.where((radius < 1.5) & (rest[:, 1] < 1.9), 1 - alpha, 0.0)
+    beyond = np.isin(points, face.JAW[:17]).tolist() + [True] * len(anchors(neutral))  # there is the background
+    ring = np.where((radius < 1.5) & ~np.array(beyond), 1 - alpha, 0.0)
     return Mesh(np.array(points), _delaunay(vertices), np.stack([alpha, ring], 1).astype(np.float32))
 
 

@@ -13,13 +13,18 @@ Array = NDArray[np.float32]
 
 
 class CpuNet:
-    """A net on the CPU, in float32. One thread by default: a tick's net is too small to share."""
+    """A net on the CPU. One thread by default: a tick's net is too small to share.
 
-    def __init__(self, onnx: bytes, *, threads: int = 1) -> None:
+    In float32; `half` allows bfloat16 where the processor has it: twice as fast, for pictures exact enough.
+    """
+
+    def __init__(self, onnx: bytes, *, threads: int = 1, half: bool = False) -> None:
         import openvino
 
         core = openvino.Core()
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        options: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        if not half:  # where a processor has bfloat16 that is OpenVINO's default
+            options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             model = core.read_model(onnx, b"")
             self._compiled = core.compile_model(model, "CPU", options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from engines import face
 from engines.enrol import Follower
 from engines.motion.space import rest_and_range, unit
-from engines.spec import FPS, RATE, TICK
+from engines.spec import FPS, RATE, TICK, Picture
 from engines.tracker import Tracker
 
 Float = NDArray[np.float32]
@@ -68,22 +69,30 @@ def _packed(row: dict[str, str], data: Path, cache: Path) -> Clip | None:
     return clip if clip.seen.mean() > 0.75 else None
 
 
-def track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
-    """Landmarks (N, 478, 3), whether seen (N,), and the first picture's time in seconds."""
-    with Tracker() as tracker, av.open(str(path)) as container:
-        follower = Follower(tracker)
+def pictures(path: Path) -> Iterator[tuple[float, Picture]]:
+    """A clip's pictures (I420) at 25 a second, each with the first one's time in seconds."""
+    with av.open(str(path)) as container:
         shown, first, before = 0, None, None
         for frame in container.decode(video=0):
             at = float(frame.time or 0)
             first = at if first is None else first
             while before is not None and shown / FPS < at - first - 1e-3:
-                follower.see(before)
+                yield first, before
                 shown += 1
             before = frame.reformat(frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p").to_ndarray().astype(np.uint8, copy=False)
         if before is not None:
-            follower.see(before)
+            yield first or 0.0, before
+
+
+def track(path: Path) -> tuple[Float, NDArray[np.bool_], float]:
+    """Landmarks (N, 478, 3), whether seen (N,), and the first picture's time in seconds."""
+    first = 0.0
+    with Tracker() as tracker:
+        follower = Follower(tracker)
+        for first, picture in pictures(path):  # noqa: B007 the last one's is every one's
+            follower.see(picture)
     tracks = follower.tracks()
-    return tracks.landmarks, tracks.seen, first or 0.0
+    return tracks.landmarks, tracks.seen, first
 
 
 def _speech(path: Path, first: float, count: int) -> Float:

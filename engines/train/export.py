@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engines import features
+from engines.appearance.config import RendererConfig
 from engines.motion.config import EARS, LIPS, Config
 from engines.motion.net import CIRCLE, TOKENS, Denoiser, Ears
 from engines.train.pairs import Space
@@ -83,7 +84,7 @@ def export(ears: Ears, net: Denoiser, space: Space, out: Path, steps: int, tempe
     return config
 
 
-def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, config: Config) -> None:
+def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, config: Config | RendererConfig) -> None:
     """One ONNX file, any number of conversations; its hash goes into `hashes.json` beside it."""
     partial = path.with_suffix(".part")
     with warnings.catch_warnings():

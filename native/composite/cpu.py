@@ -30,14 +30,15 @@ def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float
 
 
 def composite(
-    frame: NDArray[np.uint8], corner: tuple[int, int], patch: NDArray[np.uint8], alpha: Float, ring: Float, shade: float
+    frame: NDArray[np.uint8], corner: tuple[int, int], patch: NDArray[np.uint8], alpha: Float, ring: Float | None, shade: float
 ) -> NDArray[np.uint8]:
     """See `op.composite`."""
     (x, y), (h, w) = corner, patch.shape[:2]
     before = cut(frame, corner, (h, w))
     under = to_rgb(before).astype(np.float32)
     over = patch.astype(np.float32)
-    over += colour_field(under, over, ring, shade)
+    if ring is not None:
+        over += colour_field(under, over, ring, shade)
     over -= under
     over *= alpha[:, :, None]
     over += under

@@ -11,13 +11,18 @@ Float = NDArray[np.float32]
 
 
 def composite(
-    frame: NDArray[np.uint8], corner: tuple[int, int], patch: NDArray[np.uint8], alpha: Float, ring: Float, shade: float
+    frame: NDArray[np.uint8],
+    corner: tuple[int, int],
+    patch: NDArray[np.uint8],
+    alpha: Float,
+    ring: Float | None = None,
+    shade: float = 1.0,
 ) -> NDArray[np.uint8]:
     """Blend a patch into a copy of a frame, after matching its colour to the frame around it.
 
     out = frame + alpha * (patch + s - frame) in RGB, where s is a smooth field: the difference frame - patch on the ring
     (weights `ring`, less where the difference is that of another thing), spread over the patch by a normalised Gaussian
-    of standard deviation `shade` (pixels).
+    of standard deviation `shade` (pixels). Without a ring s is 0: the patch has the frame's colours already.
     Only pixels with alpha > 0 change; the chroma of a 2x2 block is written where the block's alpha is above 0.
 
     frame: I420 (H * 3 / 2, W) uint8. corner: x and y of the patch's top left pixel, both even, inside the frame.
@@ -30,6 +35,7 @@ def composite(
         raise ValueError(f"corner {corner} and patch {(h, w)} must be even")
     if x < 0 or y < 0 or x + w > width or y + h > height:
         raise ValueError(f"a patch of {(h, w)} at {corner} does not fit a frame of {(height, width)}")
-    if alpha.shape != (h, w) or ring.shape != (h, w):
-        raise ValueError(f"alpha and ring must be {(h, w)}, got {alpha.shape} and {ring.shape}")
+    for name, weights in (("alpha", alpha), ("ring", ring)):
+        if weights is not None and weights.shape != (h, w):
+            raise ValueError(f"{name} must be {(h, w)}, got {weights.shape}")
     return cpu.composite(frame, corner, patch, alpha, ring, shade)

@@ -24,12 +24,13 @@ def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float
 
 
 def composite(
-    frame: NDArray[np.uint8], corner: tuple[int, int], patch: NDArray[np.uint8], alpha: Float, ring: Float, shade: float
+    frame: NDArray[np.uint8], corner: tuple[int, int], patch: NDArray[np.uint8], alpha: Float, ring: Float | None, shade: float
 ) -> NDArray[np.uint8]:
     """See `op.composite`."""
     (x, y), (h, w) = corner, patch.shape[:2]
     under = to_rgb(cut(frame, corner, (h, w))).astype(np.float64)
-    over = patch + colour_field(under.astype(np.float32), patch.astype(np.float32), ring, shade)
+    match = 0.0 if ring is None else colour_field(under.astype(np.float32), patch.astype(np.float32), ring, shade)
+    over = patch + match
     mixed = from_rgb(np.clip(np.floor(under + alpha[:, :, None] * (over - under) + 0.5), 0, 255).astype(np.uint8))
     out = frame.copy()
     for plane, new, step in zip(planes(out), planes(mixed), (1, 2, 2), strict=True):
