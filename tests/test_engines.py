@@ -118,8 +118,8 @@ def test_weights_of_another_version_are_named() -> None:
     with pytest.raises(WeightsFault, match=r"version None.*engines.train motion"):
         config.read_config({}, config.EARS)
     key, text = config.read_config(known, config.EARS).metadata()
-    with pytest.raises(WeightsFault, match="version 1, this program wants 2"):
-        config.read_config({key: text.replace('"version": 2', '"version": 1')}, config.EARS)
+    with pytest.raises(WeightsFault, match="version 2, this program wants 3"):
+        config.read_config({key: text.replace('"version": 3', '"version": 2')}, config.EARS)
 
 
 def test_the_same_seed_gives_the_same_lips(pipeline: Pipeline) -> None:

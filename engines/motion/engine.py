@@ -31,10 +31,10 @@ class Hearing:
     """What a conversation remembers of speech: all of it that an interruption forgets."""
 
     features: FeatureState
-    stem: Float
-    """(3, 80) the last frames heard."""
+    waiting: Float
+    """(N,) the last frames heard, for the encoder's stem, and what waits for its look-ahead."""
     memory: Float
-    """(M,) what the encoder remembers."""
+    """(2 * blocks, heads, tokens, width) the encoder's keys and values: a ring, tick t at 2 * t modulo its tokens."""
     hidden: Float
     """(steps, H) what the denoiser remembers, at each of its steps."""
     ticks: int
@@ -108,9 +108,9 @@ class DiffusionMotion:
         return replace(state, hearing=self._nothing_heard(level), quiet=_WAIT, awake=0.0, held=1.0)
 
     def _nothing_heard(self, level: FeatureState) -> Hearing:
-        stem = np.full((_STEM, features.BANDS), features.FLOOR, np.float32)
-        hidden = np.zeros((self.steps, self._config.hidden), np.float32)
-        return Hearing(level, stem, np.zeros(self._config.memory, np.float32), hidden, 0)
+        waiting, memory = np.zeros(self._config.waiting, np.float32), np.zeros(self._config.memory, np.float32)
+        waiting[: _STEM * features.BANDS] = features.FLOOR
+        return Hearing(level, waiting, memory, np.zeros((self.steps, self._config.hidden), np.float32), 0)
 
     def step(self, states: Sequence[MotionState], speech: Float) -> tuple[list[MotionState], Float]:
         """See `MotionEngine.step`."""
@@ -118,23 +118,41 @@ class DiffusionMotion:
         if not states:
             return [], np.zeros((0, face.L, 2), np.float32)
         known = [state.hearing for state in states]
-        new = [features.step(hearing.features, block) for hearing, block in zip(known, speech, strict=True)]
-        mel = np.stack([np.concatenate([hearing.stem, frames]) for hearing, (_, frames) in zip(known, new, strict=True)])
-        age = np.array([hearing.ticks for hearing in known], np.float32)
-        ears = self._ears.run({"mel": mel, "age": age, "memory": np.stack([hearing.memory for hearing in known])})
-        hidden, moved = self._denoise(states, ears["heard"])
-        after, motion = [], np.empty((len(states), face.L, 2), np.float32)
+        levels, mel = features.step_all([hearing.features for hearing in known], speech)
+        heard, waiting, memory = self._hear(known, mel)
+        hidden, moved = self._denoise(states, heard)
+        loud = features.loudness(mel).max(1) > _LOUD
+        young = np.array([hearing.ticks < self.look_ahead for hearing in known])
+        quiet = [0 if loud[b] else state.quiet + 1 for b, state in enumerate(states)]
+        awake = [min(max(state.awake + (_CLOSE if quiet[b] >= _WAIT else _OPEN), 0.0), 1.0) for b, state in enumerate(states)]
+        held = [max(0.0, state.held - _EASE) for state in states]
+        gain = np.array([state.unit * self.expressiveness * awake[b] for b, state in enumerate(states)], np.float32)
+        gain, kept = (gain * ~young)[:, None, None], np.array(held, np.float32)[:, None, None]
+        spoken = np.stack([state.neutral for state in states]) + moved * gain
+        motion = parted(kept * np.stack([state.shown for state in states]) + (1 - kept) * spoken, NEAR * gain[..., 0])
+        after = []
         for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
-            young = hearing.ticks < self.look_ahead
-            quiet = 0 if features.loudness(new[b][1]).max() > _LOUD else state.quiet + 1
-            awake = float(np.clip(state.awake + (_CLOSE if quiet >= _WAIT else _OPEN), 0, 1))
-            held = max(0.0, state.held - _EASE)
-            gain = 0.0 if young else state.unit * self.expressiveness * awake
-            motion[b] = parted(held * state.shown + (1 - held) * (state.neutral + moved[b] * gain), NEAR * gain)
-            remembered = hearing.hidden if young else hidden[b]
-            heard = Hearing(new[b][0], mel[b, -_STEM:], ears["memory_after"][b], remembered, hearing.ticks + 1)
-            after.append(replace(state, hearing=heard, tick=state.tick + 1, quiet=quiet, awake=awake, shown=motion[b].copy(), held=held))
+            remembered = hearing.hidden if young[b] else hidden[b]
+            new = Hearing(levels[b], waiting[b], memory[:, b], remembered, hearing.ticks + 1)
+            shown = motion[b].copy()
+            after.append(replace(state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], shown=shown, held=held[b]))
         return after, motion
+
+    def _hear(self, known: list[Hearing], mel: Float) -> tuple[Float, Float, Float]:
+        """Features (B, 2 * W); and what the encoder keeps: waiting (B, N), memory (2 * blocks, B, heads, tokens, width)."""
+        groups, heads, tokens, width = self._config.memory
+        memory = np.empty((groups, len(known), heads, tokens, width), np.float32)
+        for b, hearing in enumerate(known):
+            memory[:, b] = hearing.memory
+        ears = self._ears.run({
+            "mel": mel, "age": np.array([hearing.ticks for hearing in known], np.float32),
+            "waiting": np.stack([hearing.waiting for hearing in known]), **dict(zip(self._config.ring, memory, strict=True)),
+        })  # fmt: skip
+        new = ears["new"]
+        for b, hearing in enumerate(known):
+            at = hearing.ticks * new.shape[3] % tokens
+            memory[:, b, :, at : at + new.shape[3]] = new[b]
+        return ears["heard"], ears["waiting_after"], memory
 
     def _denoise(self, states: Sequence[MotionState], heard: Float) -> tuple[Float, Float]:
         """Hidden after (B, steps, H) and differences from rest (B, L, 2), in the actors' units."""

@@ -54,16 +54,15 @@ _PAIRS = [(81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (80, 88), (310,
 _UPPER, _LOWER = (np.array([int(np.flatnonzero(pair[side] == face.MOTION)[0]) for pair in _PAIRS]) for side in (0, 1))
 
 
-def parted(motion: Float, near: float = 0.0) -> Float:
+def parted(motion: Float, near: float | Float = 0.0) -> Float:
     """The motion (..., L, 2) with inner lips that do not pass through each other: they meet half-way.
 
-    Lips less than `near` apart (IOD) come still nearer, as soft lips do that touch before their edges meet: a regression's /p/ is
-    nearly shut, a person's is shut.
+    Lips less than `near` apart (IOD; one number, or (..., 1)) come still nearer, as soft lips do that touch before their edges
+    meet: a regression's /p/ is nearly shut, a person's is shut.
     """
     gap = motion[..., _LOWER, 1] - motion[..., _UPPER, 1]
     kept = np.maximum(gap, 0)
-    if near > 0:
-        kept = np.where(kept < near, kept**2 / near, kept)
+    kept = np.where(kept < near, kept**2 / np.maximum(near, 1e-9), kept)
     out = motion.astype(np.float32)
     out[..., _UPPER, 1] += (gap - kept) / 2
     out[..., _LOWER, 1] -= (gap - kept) / 2
