@@ -100,7 +100,7 @@ def speed(engine: DiffusionMotion, clip: Clip) -> dict[str, float]:
     """Median ms of a tick on this machine: one conversation, and each of eight in a batch."""
     found = {}
     for count in (1, 8):
-        states = [report.state_of(engine, *report.first_half(clip), seed=b) for b in range(count)]
+        states = [engine.begin(*report.first_half(clip), seed=b) for b in range(count)]
         times = []
         for block in np.resize(clip.speech, 100 * TICK).reshape(-1, TICK):
             begun = time.perf_counter()

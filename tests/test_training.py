@@ -46,7 +46,7 @@ def test_fed_tick_by_tick_is_fed_whole(look_ahead: tuple[int, ...], tmp_path: Pa
     ears, net = rounded(ears), rounded(net)
     mean = np.zeros(face.L * 2, np.float32)
     space = Space(mean, 0.01 * np.random.default_rng(0).normal(size=(COMPONENTS, face.L * 2)).astype(np.float32), np.ones(COMPONENTS))
-    export(ears, net, space, tmp_path, 2, 0.5, "a test")
+    export(ears, net, space, mean, tmp_path, steps=2, temperature=0.5, training="a test")
     engine = DiffusionMotion(ears=CpuNet((tmp_path / "ears.onnx").read_bytes()), lips=CpuNet((tmp_path / "lips.onnx").read_bytes()))
     assert engine.look_ahead == sum(look_ahead)
     ahead, seconds = engine.look_ahead, 18  # longer than the circle of positions

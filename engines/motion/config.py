@@ -31,6 +31,8 @@ class Config:
     """Numbers that the denoiser remembers, for each step."""
     steps: int
     """Denoising steps that are served."""
+    usual: tuple[float, ...]
+    """(L * 2,) where mouths of people usually are in speech, from rest, in the actor's unit (`engines.motion.space.lean`)."""
     temperature: float
     """The noise's standard deviation that is served."""
     training: str
@@ -58,4 +60,4 @@ def read_config(metadata: Mapping[str, str], name: str) -> Config:
         raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
     if set(found) != {field.name for field in fields(Config)}:
         raise WeightsFault(f"The weights {name} do not say what they are.", mend)
-    return Config(**found | {"memory": tuple(found["memory"])})
+    return Config(**found | {"memory": tuple(found["memory"]), "usual": tuple(found["usual"])})

@@ -15,13 +15,14 @@ from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
 from engines.motion.config import EARS, LIPS, read_config
 from engines.motion.sampler import noise, sample
-from engines.motion.space import NEAR, identity, parted, unit
+from engines.motion.space import NEAR, Habit, identity, lean, parted, unit
 from engines.spec import TICK, Float
 
 # The mouth rests in silence: a net alone never quite does.
 _LOUD = -2.5  # of `features.loudness`: 25 dB under the level of speech
 _WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
 _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
+_LEAN, _STRAIGHTEN = 0.25, 0.1  # of the way to where the actor's mouth is in speech, and back, in a tick
 _EASE = 0.25  # of the way from the pose that an interruption left, in a tick
 _STEM = 3  # frames of the past that the encoder's stem reads
 
@@ -51,6 +52,8 @@ class MotionState:
     """What the net's 1 is for this actor, IOD."""
     who: Float
     """(I,) the actor's identity (`engines.motion.space.identity`)."""
+    lean: Float
+    """(L, 2) by how much the mouth of the actor is elsewhere in speech, IOD (`engines.motion.space.lean`)."""
     seed: int
     hearing: Hearing
     tick: int
@@ -59,6 +62,8 @@ class MotionState:
     """Ticks since speech was last loud."""
     awake: float
     """1 while there is speech, 0 when the mouth has come to rest."""
+    leaning: float
+    """How much of `lean` is taken up: 0 at rest, 1 in speech."""
     shown: Float
     """(L, 2) the last motion given."""
     held: float
@@ -95,12 +100,15 @@ class DiffusionMotion:
     def start(self, actor: Actor, seed: int = 0) -> MotionState:
         """See `MotionEngine.start`."""
         neutral = face.motion_of(actor.neutral)
-        return self.begin(neutral, unit(actor.opening_range), identity(neutral, actor.opening_range, actor.width_range), seed)
+        return self.begin(neutral, actor.opening_range, actor.width_range, actor.habit, seed)
 
-    def begin(self, neutral: Float, unit: float, who: Float, seed: int = 0) -> MotionState:
-        """The state of a new conversation with an actor of whom only these are known (see `MotionState`)."""
-        hearing = self._nothing_heard(features.start())
-        return MotionState(neutral, unit, who, seed, hearing, tick=0, quiet=_WAIT, awake=0.0, shown=neutral, held=0.0)
+    def begin(self, neutral: Float, opening_range: float, width_range: float, habit: Habit | None, seed: int = 0) -> MotionState:
+        """The state of a new conversation with an actor of whom only these are known: neutral is motion (L, 2)."""
+        one, usual = unit(opening_range), np.array(self._config.usual, np.float32).reshape(face.L, 2)
+        return MotionState(
+            neutral, one, identity(neutral, opening_range, width_range), lean(habit, neutral, one, usual), seed,
+            self._nothing_heard(features.start()), tick=0, quiet=_WAIT, awake=0.0, leaning=0.0, shown=neutral, held=0.0,
+        )  # fmt: skip
 
     def interrupt(self, state: MotionState) -> MotionState:
         """See `MotionEngine.interrupt`."""
@@ -122,20 +130,25 @@ class DiffusionMotion:
         heard, waiting, memory = self._hear(known, mel)
         hidden, moved = self._denoise(states, heard)
         loud = features.loudness(mel).max(1) > _LOUD
-        young = np.array([hearing.ticks < self.look_ahead for hearing in known])
+        young = [hearing.ticks < self.look_ahead for hearing in known]
         quiet = [0 if loud[b] else state.quiet + 1 for b, state in enumerate(states)]
         awake = [min(max(state.awake + (_CLOSE if quiet[b] >= _WAIT else _OPEN), 0.0), 1.0) for b, state in enumerate(states)]
+        lent = [state.leaning + (_LEAN if awake[b] and not young[b] else -_STRAIGHTEN) for b, state in enumerate(states)]
+        leaning = [min(max(part, 0.0), 1.0) for part in lent]
         held = [max(0.0, state.held - _EASE) for state in states]
-        gain = np.array([state.unit * self.expressiveness * awake[b] for b, state in enumerate(states)], np.float32)
-        gain, kept = (gain * ~young)[:, None, None], np.array(held, np.float32)[:, None, None]
-        spoken = np.stack([state.neutral for state in states]) + moved * gain
+        gain = _column([0.0 if young[b] else state.unit * self.expressiveness * awake[b] for b, state in enumerate(states)])
+        share = _column([0.0 if young[b] else min(self.expressiveness, 1.0) * leaning[b] for b in range(len(states))])
+        kept = _column(held)
+        spoken = np.stack([state.neutral for state in states]) + share * np.stack([state.lean for state in states]) + moved * gain
         motion = parted(kept * np.stack([state.shown for state in states]) + (1 - kept) * spoken, NEAR * gain[..., 0])
         after = []
         for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
             remembered = hearing.hidden if young[b] else hidden[b]
             new = Hearing(levels[b], waiting[b], memory[:, b], remembered, hearing.ticks + 1)
-            shown = motion[b].copy()
-            after.append(replace(state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], shown=shown, held=held[b]))
+            after.append(replace(
+                state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], leaning=leaning[b], shown=motion[b].copy(),
+                held=held[b],
+            ))  # fmt: skip
         return after, motion
 
     def _hear(self, known: list[Hearing], mel: Float) -> tuple[Float, Float, Float]:
@@ -169,6 +182,11 @@ class DiffusionMotion:
 
         _, after = sample(denoise, drawn, [np.stack([state.hearing.hidden[step] for state in states]) for step in range(self.steps)])
         return np.stack(after, 1), moved
+
+
+def _column(numbers: list[float]) -> Float:
+    """(B, 1, 1): a number for each conversation's motion."""
+    return np.array(numbers, np.float32)[:, None, None]
 
 
 def _check(speech: Float, count: int) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -152,12 +153,15 @@ class _Taps(nn.Module):
         return sum((x[..., at] * tap for at, tap in enumerate(self.taps)), self.bias)[..., None]
 
 
-def export(ears: Ears, net: Denoiser, space: Space, out: Path, steps: int, temperature: float, training: str) -> Config:
+def export(
+    ears: Ears, net: Denoiser, space: Space, usual: NDArray[np.float32], out: Path, *, steps: int, temperature: float, training: str
+) -> Config:  # fmt: skip
     """Write both files, of the nets `rounded`, with their configuration inside, and their hashes."""
     tick, lips = EarsTick(rounded(ears)).eval(), LipsTick(rounded(net), space).eval()
     config = Config(
         look_ahead=sum(ears.look_ahead), memory=tick.memory, waiting=tick.waiting, heard=TOKENS * ears.width, components=net.motion,
-        hidden=net.hidden, steps=steps, temperature=temperature, training=training,
+        hidden=net.hidden, steps=steps, usual=tuple(round(float(part), 5) for part in usual.ravel()), temperature=temperature,
+        training=training,
     )  # fmt: skip
     two = torch.zeros(2)
     inputs = {"mel": torch.zeros(2, features.FRAMES, features.BANDS), "age": two, "waiting": torch.zeros(2, tick.waiting)}

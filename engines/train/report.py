@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.motion.engine import DiffusionMotion, MotionState
-from engines.motion.space import identity, rest_and_range, unit
+from engines.motion.space import Habit, habit, rest_and_range, unit
 from engines.spec import FPS, RATE, TICK
 from engines.train.augment import band, noise, with_noise
 from engines.train.data import Clip
@@ -25,15 +25,11 @@ Float = NDArray[np.float32]
 LANGUAGES = ("en", "de", "fr", "es")
 
 
-def first_half(clip: Clip) -> tuple[Float, float, float]:
-    """Rest, opening range and width range of a clip's person as enrolment finds them in its first half."""
+def first_half(clip: Clip) -> tuple[Float, float, float, Habit | None]:
+    """Rest (L, 2), opening range, width range and habit of a clip's person as enrolment finds them in its first half."""
     half = slice(0, max(len(clip.motion) // 2, 25))
-    return rest_and_range(clip.motion[half][clip.seen[half]])
-
-
-def state_of(engine: DiffusionMotion, rest: Float, reach: float, wide: float, seed: int = 0) -> MotionState:
-    """A new conversation of the engine with an actor known by rest (L, 2) and ranges only."""
-    return engine.begin(rest, unit(reach), identity(rest, reach, wide), seed)
+    known = clip.motion[half][clip.seen[half]]
+    return *rest_and_range(known), habit(known)
 
 
 def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -> Float:
@@ -50,7 +46,7 @@ def said_by(engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Fl
     out = {}
     for at, clip in enumerate(clips):
         speech = clip.speech if change is None else change(clip.speech)
-        out[clip.file] = through_engine(engine, state_of(engine, *first_half(clip), seed=at), speech)
+        out[clip.file] = through_engine(engine, engine.begin(*first_half(clip), seed=at), speech)
     return out
 
 
@@ -62,7 +58,7 @@ def judged(clips: Sequence[Clip], shown: Mapping[str, Float]) -> dict[str, NDArr
         speaking = speech_frames(clip.speech, len(motion)) & clip.seen
         if speaking.sum() >= LEAST:
             rows.append(all_figures(clip.motion, motion, speaking))
-            rest, reach, _ = first_half(clip)
+            rest, reach, *_ = first_half(clip)
             true.append((clip.motion - rest) / unit(reach))
             given.append((motion - rest) / unit(reach))
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
