@@ -22,7 +22,7 @@ from engines.spec import TICK, Float
 _LOUD = -2.5  # of `features.loudness`: 25 dB under the level of speech
 _WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
 _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
-_LEAN, _STRAIGHTEN = 0.25, 0.1  # of the way to where the actor's mouth is in speech, and back, in a tick
+_LEAN, _STRAIGHTEN = 0.5, 0.1  # of the way to where the actor's mouth is in speech, and back, in a tick
 _EASE = 0.25  # of the way from the pose that an interruption left, in a tick
 _STEM = 3  # frames of the past that the encoder's stem reads
 
