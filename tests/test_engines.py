@@ -167,7 +167,7 @@ def test_the_mouth_is_where_the_actors_own_is_in_speech(pipeline: Pipeline) -> N
     assert 0 < lower[0] < 0.5 * lower[1]  # what was seen for a moment is hardly believed
     assert lower[1] == pytest.approx(0.05, abs=0.03)
     assert np.abs(face.opening(many) - face.opening(usual)).max() < 1e-5  # the lips meet as before
-    assert np.abs(np.diff(many - usual, axis=0)).max() < 0.3 * np.abs(many - usual).max()  # it does not jump
+    assert np.abs(np.diff(many - usual, axis=0)).max() < 0.6 * np.abs(many - usual).max()  # it takes two ticks
     assert np.abs(many[-1] - rest).max() < 1e-3
 
 
