@@ -15,7 +15,7 @@ from engines import face
 from engines.actor import Actor, References
 from engines.errors import FaceFault
 from engines.frames import Frames, Picture, write_frames
-from engines.motion.space import rest_and_range
+from engines.motion.space import habit, rest_and_range
 from engines.tracker import Tracker
 from native.planes import cut, to_rgb
 
@@ -216,6 +216,7 @@ def make_actor(
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
+        habit=habit(motion[use]),
     )  # fmt: skip
 
 
