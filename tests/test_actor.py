@@ -34,8 +34,8 @@ def test_enrolment_finds_what_was_drawn(tmp_path: Path) -> None:
     assert len(set(actor.references.frame.tolist())) == len(actor.references.frame)
 
 
-def test_a_photo_is_a_video_of_one_frame(tmp_path: Path) -> None:
-    actor = enrol(iter(filmed([Mouth()])), tmp_path, "photo")
+def test_a_still_photo_is_a_video_of_one_frame(tmp_path: Path) -> None:
+    actor = enrol(iter(filmed([Mouth()])), tmp_path, "photo", still=True)
     assert len(actor.poses) == 1
     assert [actor.frame_at(tick) for tick in range(3)] == [0, 0, 0]
     assert actor.opening_range > 0.1
