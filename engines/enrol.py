@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor, References
+from engines.alive import after, bring_to_life
 from engines.errors import FaceFault
 from engines.frames import Frames, Picture, write_frames
 from engines.motion.space import habit, rest_and_range
@@ -220,33 +222,48 @@ def make_actor(
     )  # fmt: skip
 
 
+def counted(pictures: Iterable[Picture], progress: Callable[[int], None] | None) -> Iterator[Picture]:
+    """The pictures; `progress` is told how many have passed."""
+    for count, picture in enumerate(pictures, 1):
+        yield picture
+        if progress is not None:
+            progress(count)
+
+
 def enrol(
     pictures: Iterable[Picture],
     folder: Path,
     name: str,
     *,
     face_number: int | None = None,
+    still: bool = False,
     source: str = "",
     warn: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[int], None] | None = None,
 ) -> Actor:
     """Turn pictures (I420, 25 a second, all of one size; a photo is one picture) into an actor.
 
-    The pictures pass once; they are kept compressed in `folder`/frames.mp4, which the actor reads from. `progress`
-    is told the number of pictures seen. Raises FaceFault where no usable face is found.
+    The pictures pass once; they are kept compressed in `folder`/frames.mp4, which the actor reads from. A photo gets an idle loop
+    (`engines.alive`), the same each time, unless it is to stay `still`. `progress` is told the number of pictures seen or
+    made. Raises FaceFault where no usable face is found.
     """
     path = folder / "frames.mp4"
+    first: list[Picture] = []
     with Tracker(_FACES) as tracker:
         follower = Follower(tracker, face_number)
 
         def passing() -> Iterator[Picture]:
-            for count, picture in enumerate(pictures, 1):
+            for picture in pictures:
                 follower.see(picture)
+                if not first:
+                    first.append(picture)
                 yield picture
-                if progress is not None:
-                    progress(count)
 
-        write_frames(path, passing())
+        write_frames(path, counted(passing(), progress))
         tracks = follower.tracks()
     check(tracks, warn)
-    return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)
+    if len(tracks.seen) > 1 or still:
+        return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)
+    photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)
+    moves, living = bring_to_life(first[0], tracks.landmarks[0], np.random.default_rng(crc32(first[0].tobytes())))
+    return replace(photo, poses=after(moves, photo.poses[0]), frames=Frames(path, write_frames(path, counted(living, progress))))

@@ -97,9 +97,28 @@ def angles(pose: Array) -> Array:
     return np.stack([yaw, pitch, roll], -1).astype(np.float32)
 
 
+def rotations(angles: Array) -> Array:
+    """(..., 3, 3): the rotations whose `angles` are the given yaw, pitch, roll (..., 3)."""
+    (cy, cp, cr), (sy, sp, sr) = (np.moveaxis(of(angles), -1, 0) for of in (np.cos, np.sin))
+    return np.stack(
+        [
+            np.stack([cy * cr, -cy * sr, sy], -1),
+            np.stack([cp * sr + sp * sy * cr, cp * cr - sp * sy * sr, -sp * cy], -1),
+            np.stack([sp * sr - cp * sy * cr, sp * cr + cp * sy * sr, cp * cy], -1),
+        ],
+        -2,
+    ).astype(np.float32)
+
+
 def unit(pose: Array) -> Array:
     """(...): pixels in an IOD, of poses (..., 3, 4)."""
     return np.asarray(np.cbrt(np.abs(np.linalg.det(pose[..., :3].astype(np.float64)))))
+
+
+def ease(share: Array) -> Array:
+    """0 below 0, 1 above 1, between them smooth up to the second derivative."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share**3 * (share * (share * 6 - 15) + 10), np.float32)
 
 
 _AT = {int(point): at for at, point in enumerate(MOTION)}

@@ -68,15 +68,16 @@ def actor() -> None:
 @click.argument("name")
 @click.argument("source", type=FILE, metavar="VIDEO|PHOTO")
 @click.option("--face", type=click.IntRange(min=1), help="Which face, by size, where there are several.")
+@click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
 @click.pass_obj
-def add(given: dict[str, Any], name: str, source: Path, face: int | None) -> None:
+def add(given: dict[str, Any], name: str, source: Path, face: int | None, still: bool) -> None:
     """Enrol the person of a video or photo as NAME."""
     store = _store(_settings(given))
     if store.folder(name).exists():
         from engines.errors import ActorFault
 
         raise ActorFault(f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}")
-    with _enrolled(source, face, name=name) as made:
+    with _enrolled(source, face, still=still, name=name) as made:
         from engines.portrait import preview
 
         store.add(made, preview(made))
@@ -131,6 +132,7 @@ def remove(given: dict[str, Any], name: str) -> None:
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output.")
 @click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 18].")
 @click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size.")
+@click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
@@ -138,7 +140,7 @@ def remove(given: dict[str, Any], name: str) -> None:
 @click.pass_obj
 def dub(
     given: dict[str, Any], who: str, speech: Path, output: Path, start: float, fps: float, crf: int | None,
-    face: int | None, expressiveness: float | None, seed: int, overwrite: bool, quiet: bool,
+    face: int | None, still: bool, expressiveness: float | None, seed: int, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
     settings = _settings(given, crf=crf, expressiveness=expressiveness)
@@ -153,11 +155,13 @@ def dub(
         raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
     options = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite}
     if is_file:
-        with _enrolled(source, face, quiet) as someone:
+        with _enrolled(source, face, quiet, still) as someone:
             _dub(someone, speech, output, quiet, settings, **options)
     else:
         if face is not None:
             raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
+        if still:
+            raise SettingsFault("--still is for photos: an actor is as it was enrolled.", "Leave it out, or: mytalk actor add --still")
         _dub(_store(settings).load(who), speech, output, quiet, settings, **options)
 
 
@@ -214,12 +218,12 @@ def _dub(who: Actor, speech: Path, output: Path, quiet: bool, settings: Settings
 
 
 @contextmanager
-def _enrolled(source: Path, face: int | None, quiet: bool = False, name: str | None = None) -> Iterator[Actor]:
+def _enrolled(source: Path, face: int | None, quiet: bool = False, still: bool = False, name: str | None = None) -> Iterator[Actor]:
     from realtime.dub import enrolled
 
     with ExitStack() as stack:
         with _progress(f"looking at {source.name}", quiet) as progress:
-            seen = enrolled(source, name=name, face_number=face, warn=_warn, progress=lambda done: progress(done, None))
+            seen = enrolled(source, name=name, face_number=face, still=still, warn=_warn, progress=lambda done: progress(done, None))
             with _hushed():
                 someone = stack.enter_context(seen)
         yield someone

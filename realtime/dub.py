@@ -137,10 +137,11 @@ def enrolled(
     *,
     name: str | None = None,
     face_number: int | None = None,
+    still: bool = False,
     warn: Warn = lambda sentence: None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Actor]:
-    """An actor made on the fly from a video or photo; its frames are gone at the end of the block."""
+    """An actor made on the fly from a video or photo; its frames are gone at the end of the block. For `still` see `enrol`."""
     from engines.enrol import enrol
 
     with tempfile.TemporaryDirectory(prefix="mytalk-") as folder:
@@ -150,6 +151,7 @@ def enrolled(
             Path(folder),
             name or path.stem,
             face_number=face_number,
+            still=still,
             source=path.name,
             warn=warn,
             progress=progress,

@@ -50,8 +50,8 @@ def test_who_is_silent_shows_no_habit(tmp_path: Path) -> None:
     assert enrol(iter(filmed([Mouth()] * 30)), tmp_path, "silent").habit is None
 
 
-def test_a_photo_is_a_video_of_one_frame(tmp_path: Path) -> None:
-    actor = enrol(iter(filmed([Mouth()])), tmp_path, "photo")
+def test_a_still_photo_is_a_video_of_one_frame(tmp_path: Path) -> None:
+    actor = enrol(iter(filmed([Mouth()])), tmp_path, "photo", still=True)
     assert len(actor.poses) == 1
     assert [actor.frame_at(tick) for tick in range(3)] == [0, 0, 0]
     assert actor.opening_range > 0.1

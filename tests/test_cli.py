@@ -123,15 +123,16 @@ def test_dub_writes_and_says_what(mytalk: Any, counting: Counting, tmp_path: Pat
 
 def test_dub_refuses_options_out_of_range(mytalk: Any, counting: Counting, tmp_path: Path) -> None:
     speech = write_wav(tmp_path / "a.wav", noise(640))
-    for option, value in (
+    for option in (
         ("--start", 99),
         ("--fps", 0),
         ("--crf", 99),
         ("--face", 1),
+        ("--still",),
         ("--expressiveness", 3),
         ("--expressiveness", "nan"),
     ):
-        refused(mytalk("dub", "grey", speech, "-o", "out.mp4", option, value))
+        refused(mytalk("dub", "grey", speech, "-o", "out.mp4", *option))
     refused(mytalk("dub", "grey", speech, "-o", speech, "--overwrite"))
 
 

@@ -1,0 +1,220 @@
+"""A photo lives: an idle loop made from one picture, in which the head sways, the chest breathes and the eyes blink.
+
+Each frame is warped from the photo itself, never from the frame before, so that nothing drifts: while the eyes are open its
+pixels are the photo's own, resampled once. The first frame is the photo. The face moves as one solid, so that its pose is
+known in each frame; around it the movement dies away, and the picture's border never moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import face
+from engines.frames import Picture
+from engines.lids import lids, lower
+from native.planes import planes
+
+Float = NDArray[np.float32]
+
+TICKS = 250
+"""Length of the loop: 10 seconds."""
+_TURN = np.radians([1.5, 0.9, 0.8]).astype(np.float32)  # yaw, pitch, roll: the farthest that the head goes
+_SHIFT, _SWELL, _BREATH = 0.02, 0.003, 0.016  # IOD, share, IOD
+_SLOWEST, _FASTEST = 1, 6  # turns of a wave in the loop: nothing sways faster than 0.6 Hz
+_BREATHS = 3  # in the loop
+_PIVOT = np.array([0.0, 1.7, 0.9], np.float32)  # head's frame: the neck's top, about which the head turns
+_CHEST, _CHEST_REACH = np.array([0.0, 3.6, 0.9], np.float32), 1.3
+_SOLID, _REACH = 0.35, 2.3  # IOD from the face: as one with it up to here; at rest from there on
+_BROWS = -0.35  # head's frame: what is below moves as one; a photo may cut off what is above
+_FARTHEST = 0.075  # IOD: what the head moves at most
+_PULL = 0.25  # between face and border the picture is drawn out by this share at most
+_STILL = 0.005  # what goes with the head less than this is not moved at all
+_CELLS = 16  # of the field in an IOD
+_DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
+
+_BLINK = (0.4, 0.9, 1.0, 0.8, 0.45, 0.15)  # shut fast, open slowly
+_FIRST, _APART = (30, 60), (75, 140)  # ticks: when the first blink comes, and the next after it
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a living photo does in N ticks; the last leads into the first, which is the photo as it is."""
+
+    moves: Float
+    """(N, 3, 4) the similarity that moves the head in the picture: pixels and depth."""
+    breath: Float
+    """(N,) how far the chest is down, in pixels."""
+    shut: Float
+    """(N,) 0 with eyes as in the photo, 1 with the lids closed."""
+
+
+def bring_to_life(picture: Picture, landmarks: Float, random: np.random.Generator, ticks: int = TICKS) -> tuple[Float, Iterator[Picture]]:
+    """The idle loop of a photo (I420) whose face has the landmarks (478, 3): moves (N, 3, 4) and N pictures, made as they are read.
+
+    The head's pose in frame n is moves[n] after the photo's: `after(moves, pose)`. `random` decides how it sways and when it
+    blinks. Eyes that are closed or too small stay as they are; a face close to the border sways less.
+    """
+    field = _field(picture, landmarks)
+    life = _live(landmarks, field.amount, random, ticks)
+    photo = _Photo(picture, _twice(planes(picture)[0]), landmarks)
+    return life.moves, (_shown(photo, field, life, tick) for tick in range(ticks))
+
+
+def after(moves: Float, pose: Float) -> Float:
+    """The poses (N, 3, 4) of a head of pose (3, 4) that is moved by similarities (N, 3, 4)."""
+    turned = moves[..., :3] @ pose
+    turned[..., 3] += moves[..., 3]
+    return np.asarray(turned, np.float32)
+
+
+def _live(landmarks: Float, amount: float, random: np.random.Generator, ticks: int) -> Life:
+    pose = face.pose(landmarks)
+    unit = float(face.unit(pose))
+    pivot = face.from_head(_PIVOT[None], pose)[0]
+    turns = amount * _TURN * np.stack([_wave(random, ticks) for _ in _TURN], 1).astype(np.float32)
+    across, down = (amount * _SHIFT * unit * _wave(random, ticks) for _ in range(2))
+    breath = amount * np.sin(2 * np.pi * _BREATHS * np.arange(ticks) / ticks)
+    moves = np.zeros((ticks, 3, 4))
+    moves[..., :3] = (1 + _SWELL * breath)[:, None, None] * face.rotations(turns)
+    moves[..., 3] = pivot - moves[..., :3] @ pivot
+    moves[:, 0, 3] += across
+    moves[:, 1, 3] += 0.4 * down
+    return Life(moves.astype(np.float32), (_BREATH * unit * breath).astype(np.float32), _blinks(random, ticks))
+
+
+def _wave(random: np.random.Generator, ticks: int) -> NDArray[np.float64]:
+    """(ticks,): a smooth wander within -1..1 that returns to where it began, at 0."""
+    turns = np.arange(_SLOWEST, _FASTEST + 1)
+    size = random.uniform(0.5, 1, len(turns)) / turns**1.2
+    phase = random.uniform(0, 2 * np.pi, len(turns))
+    wave = (size[:, None] * np.sin(2 * np.pi * turns[:, None] * np.arange(ticks) / ticks + phase[:, None])).sum(0)
+    crossings = np.flatnonzero(wave * np.roll(wave, -1) <= 0)
+    wave = np.roll(wave, -int(random.choice(crossings)))
+    wave -= wave[0]
+    return wave / np.abs(wave).max()
+
+
+def _blinks(random: np.random.Generator, ticks: int) -> Float:
+    shut = np.zeros(ticks, np.float32)
+    at = first = int(random.integers(*_FIRST))
+    while at <= min(ticks + first - _APART[0], ticks - len(_BLINK)):  # not too soon before the next round's first
+        shut[at : at + len(_BLINK)] = _BLINK
+        at += int(random.integers(*_APART))
+    return shut
+
+
+@dataclass(frozen=True)
+class _Photo:
+    picture: Picture
+    twice: NDArray[np.uint8]
+    """Its luma at twice its size."""
+    landmarks: Float
+
+
+@dataclass(frozen=True)
+class _Field:
+    """Where a photo follows its head, in cells of `step` pixels over the part that moves."""
+
+    step: int
+    corner: tuple[int, int]
+    """x, y of the part's first pixel in the photo."""
+    place: Float
+    """(h, w, 2) the cells' middles in pixels of the photo."""
+    head: Float
+    """(h, w, 4) x, y, depth, 1, each times how much the cell goes with the head."""
+    chest: Float
+    """(h, w) how much it goes with the chest."""
+    amount: float
+    """How much the head may sway, 0..1: less where it is close to the border."""
+
+
+def _field(picture: Picture, landmarks: Float) -> _Field:
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    pose = face.pose(landmarks)
+    unit = float(face.unit(pose))
+    step = max(2, round(unit / _CELLS / 2) * 2)
+    count = -(-width // step), -(-height // step)
+    x, y = (np.asarray(line, np.float32) for line in np.meshgrid(*((np.arange(n) + 0.5) * step - 0.5 for n in count)))
+    border = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
+    core = landmarks[face.canonical()[:, 1] > _BROWS, :2]
+    room = float(np.clip(min(core.min(), (np.array([width, height]) - 1 - core).min()), 0, unit))
+    off = np.ones((count[1], count[0]), np.uint8)
+    cv2.fillConvexPoly(off, np.round(cv2.convexHull(np.ascontiguousarray(landmarks[:, :2])) / step - 0.5).astype(np.int32), 0)
+    away = np.asarray(cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32) * step / unit
+    inside = face.ease(np.asarray(border / max(room, 1.0), np.float32))
+    head = face.ease((_REACH - away) / (_REACH - _SOLID)) * inside
+    chest = face.from_head(_CHEST[None], pose)[0, :2]
+    bump = np.exp(-0.5 * ((x - chest[0]) ** 2 + (y - chest[1]) ** 2) / (_CHEST_REACH * unit) ** 2)
+    chest_share = (bump * (1 - head) * inside).astype(np.float32)
+    moving = np.maximum(head, chest_share) > _STILL
+    rows, columns = (np.flatnonzero(moving.any(axis)) for axis in (1, 0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    place = np.stack([x, y], -1)[part]
+    depth = _depth(place, landmarks, _DEPTH * unit)
+    solid = np.concatenate([place, depth[:, :, None], np.ones_like(depth)[:, :, None]], -1) * head[part][:, :, None]
+    return _Field(
+        step=step, corner=(int(columns[0]) * step, int(rows[0]) * step), place=place, head=solid.astype(np.float32),
+        chest=chest_share[part], amount=min(1.0, _PULL * room / (_FARTHEST * unit)),
+    )  # fmt: skip
+
+
+def _depth(place: Float, landmarks: Float, smooth: float) -> Float:
+    """The depth (h, w) at places (h, w, 2): of the landmarks near by, after Shepard."""
+    depth = np.empty(place.shape[:2], np.float32)
+    for row, line in enumerate(place):  # by rows: all at once would be large
+        near = 1 / (((line[:, None] - landmarks[None, :, :2]) ** 2).sum(-1) + smooth**2) ** 2
+        depth[row] = (near @ landmarks[:, 2]) / near.sum(1)
+    return depth
+
+
+def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
+    """Frame `tick`: the photo moved, then its lids lowered."""
+    out = photo.picture.copy()
+    if tick:
+        _move(photo, field, _from_where(field, life.moves[tick], float(life.breath[tick])), out)
+    if life.shut[tick] > 0:
+        for lid in lids(face.from_head(photo.landmarks, life.moves[tick])):
+            lower(out, lid, float(life.shut[tick]))
+    return out
+
+
+def _from_where(field: _Field, move: Float, breath: float) -> Float:
+    """For each cell (h, w, 2): how far away in the photo is what is seen there now, in pixels."""
+    shift = field.head @ (move - np.eye(3, 4, dtype=np.float32))[:2].T
+    shift[:, :, 1] += breath * field.chest
+    back = -shift
+    for _ in range(3):  # the movement is known where it starts, not where it ends: look again from there
+        at = (field.place + back - field.place[0, 0]) / field.step
+        x, y = np.ascontiguousarray(at[:, :, 0]), np.ascontiguousarray(at[:, :, 1])
+        back = -np.asarray(cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return back
+
+
+def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
+    """Write into `out` what moves of the photo."""
+    _, *chroma = planes(photo.picture)
+    luma, *moved = planes(out)
+    for sources, targets, finer, half in (((photo.twice,), (luma,), 2, 1), (chroma, moved, 1, 2)):
+        x0, y0 = field.corner[0] // half, field.corner[1] // half
+        high, wide = (n * field.step // half for n in back.shape[:2])
+        full = cv2.resize(back, (wide, high), interpolation=cv2.INTER_CUBIC)[: targets[0].shape[0] - y0, : targets[0].shape[1] - x0]
+        high, wide = full.shape[:2]
+        x = full[:, :, 0] * np.float32(finer / half) + np.arange(x0, x0 + wide, dtype=np.float32) * finer
+        y = full[:, :, 1] * np.float32(finer / half) + np.arange(y0, y0 + high, dtype=np.float32)[:, None] * finer
+        for source, target in zip(sources, targets, strict=True):
+            target[y0 : y0 + high, x0 : x0 + wide] = cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A plane at twice its size, its own pixels at the even places: read from it, a picture is as sharp between pixels as on them."""
+    out = np.empty((2 * plane.shape[0], 2 * plane.shape[1]), np.uint8)
+    y, x = np.indices(plane.shape, np.float32)
+    for down, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        right, below = np.asarray(x + across / 2, np.float32), np.asarray(y + down / 2, np.float32)
+        out[down::2, across::2] = cv2.remap(plane, right, below, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    return out
