@@ -30,6 +30,7 @@ REFERENCES = 48
 CROP = 448  # a reference is kept with at most this many pixels a side
 _CROP_CENTRE, _CROP_REACH = np.array([0.0, 1.15, 0.0], np.float32), 1.55  # head's frame, IOD
 _FACES = 4  # looked for at once
+_FADE = 5  # frames over which the mouth fades where the face is lost
 _NEAR = 1.5  # IOD that a face may move between frames where there are several
 PHOTO_OPENING, PHOTO_WIDTH = 0.16, 0.035  # of the mean person of the training clips, IOD
 
@@ -218,8 +219,24 @@ def make_actor(
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
-        habit=habit(motion[use]),
+        habit=habit(motion[use]), shown=shown_where(seen, cuts),
     )  # fmt: skip
+
+
+def shown_where(seen: NDArray[np.bool_], cuts: NDArray[np.int64]) -> Float | None:
+    """How much of the made mouth is to be shown in each frame (N,), 0..1: it fades out before the face is lost (`seen` False).
+
+    A hand before the mouth, or a head turned away: where the face was, nothing is painted. None where it is seen throughout.
+    """
+    if seen.all():
+        return None
+    at, shown = np.arange(len(seen)), np.ones(len(seen), np.float32)
+    for shot in np.split(at, cuts):
+        lost = shot[~seen[shot]]
+        if len(lost):
+            apart = np.abs(shot[:, None] - lost).min(1)
+            shown[shot] = np.clip((apart - 1) / _FADE, 0, 1)
+    return shown
 
 
 def counted(pictures: Iterable[Picture], progress: Callable[[int], None] | None) -> Iterator[Picture]:

@@ -263,3 +263,23 @@ def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
             assert (pictures[row] is None) == (expected is None)
             if expected is not None and pictures[row] is not None:
                 assert np.abs(pictures[row].astype(int) - expected).max() <= 1
+
+
+def test_where_the_face_is_lost_or_turned_away_the_frame_is_left_alone() -> None:
+    engine, actor = load(APPEARANCE, "warp"), small_actor()
+    wide = face.motion_of(shape(PRESENTER, Mouth(22)))[None]
+    shown = np.ones(len(actor.poses), np.float32)
+    shown[5], shown[6] = 0, 0.5
+    half_lost = replace(actor, shown=shown)
+    frames = {}
+    for index in (4, 5, 6):
+        _, (picture,) = engine.step([engine.start(half_lost)], [index], wide)
+        frames[index] = float(np.abs(picture.astype(int) - actor.frames[index]).mean())
+    assert frames[5] == 0
+    assert 0.35 < frames[6] / frames[4] < 0.65
+    turn = np.array([[np.cos(1), 0, np.sin(1)], [0, 1, 0], [-np.sin(1), 0, np.cos(1)]], np.float32)  # 57 degrees: no reference is
+    assert 4 not in actor.references.frame
+    poses = actor.poses.copy()
+    poses[4, :, :3] = poses[4, :, :3] @ turn
+    _, (picture,) = engine.step([engine.start(replace(actor, poses=poses))], [4], wide)
+    assert np.array_equal(picture, actor.frames[4])

@@ -35,6 +35,8 @@ class WarpConfig:
     """Box of the mouth on which it is, times the lips."""
     crisp_radius: float = 0.01
     """What counts as fine."""
+    turned: tuple[float, float] = (0.5, 0.8)
+    """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
     stretch: float = 2.2
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
 

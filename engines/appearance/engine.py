@@ -15,7 +15,7 @@ from engines.appearance.config import WarpConfig
 from engines.appearance.interior import draw_interior, missing
 from engines.appearance.layout import vertices
 from engines.appearance.mesh import Mesh, mesh, visible
-from engines.appearance.references import weigh
+from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.warp.op import warp
@@ -66,7 +66,8 @@ class WarpAppearance:
         weights = weigh(actor, self.config, index, motion, state.weights)
         solid = self.target(actor, index, motion)
         corner, size = _box(solid[:, :2], actor.size)
-        if min(size) < 2:  # the mouth is outside the frame
+        there = shown(actor, self.config, index)
+        if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen
             return replace(state, weights=weights), frame
         patch, carried = self._warped(state, weights, solid, corner, size)
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
@@ -74,7 +75,7 @@ class WarpAppearance:
         share = missing(self.config, actor, np.flatnonzero(weights), motion)
         if share > 0:
             patch = draw_interior(patch, solid[: len(face.LIPS), :2] - np.array(corner, np.float32), unit, share)
-        picture = composite(frame, corner, patch, alpha, ring, self.config.shade * unit)
+        picture = composite(frame, corner, patch, alpha * np.float32(there), ring, self.config.shade * unit)
         return replace(state, weights=weights), picture
 
     def _warped(

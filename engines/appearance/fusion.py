@@ -17,7 +17,7 @@ from engines.appearance.config import NETS, RendererConfig, WarpConfig, read_con
 from engines.appearance.interior import draw_interior, missing
 from engines.appearance.layout import GRID, Layout, cut_out, hidden, lay_out, resized, sources, tints
 from engines.appearance.mesh import Mesh, mesh
-from engines.appearance.references import far, weigh
+from engines.appearance.references import far, shown, weigh
 from engines.backends.cpu import CpuNet
 from engines.backends.weights import read_weights
 from engines.errors import WeightsFault
@@ -156,7 +156,7 @@ class FusionAppearance:
         if share > 0:
             moved = face.from_head(face.with_motion(one.actor.neutral, one.motion)[list(face.LIPS)], one.actor.poses[one.index])
             made = draw_interior(made, moved[:, :2] - np.array(corner, np.float32), unit, share)
-        alpha = _stretched(one.layout.alpha, one.layout.square.side, one.box)
+        alpha = _stretched(one.layout.alpha, one.layout.square.side, one.box) * np.float32(shown(one.actor, self.config, one.index))
         return composite(one.frame, corner, made, alpha)
 
 

@@ -40,3 +40,12 @@ def far(actor: Actor, chosen: NDArray[np.int64], motion: Float) -> Float:
     shown = actor.references.motion[chosen]
     apart = np.linalg.norm(shown[:, : len(face.LIPS)] - motion[: len(face.LIPS)], axis=-1).mean(1)
     return np.stack([apart, face.opening(shown) - face.opening(motion)], -1).astype(np.float32)
+
+
+def shown(actor: Actor, config: WarpConfig, index: int) -> float:
+    """How much of the made mouth frame `index` shows, 0..1: less where the face is lost, or turned as in no reference."""
+    poses = actor.poses
+    apart = np.linalg.norm(face.angles(poses[actor.references.frame]) - face.angles(poses[index]), axis=1).min()
+    near, far = config.turned
+    seen = 1.0 if actor.shown is None else float(actor.shown[index])
+    return seen * float(np.clip((far - apart) / (far - near), 0, 1))
