@@ -65,7 +65,7 @@ class WarpAppearance:
         frame, unit = actor.frames[index], float(face.unit(actor.poses[index]))
         weights = weigh(actor, self.config, index, motion, state.weights)
         solid = self.target(actor, index, motion)
-        corner, size = _box(solid[:, :2], actor.size)
+        corner, size = _box(solid[self._mesh.used, :2], actor.size)
         there = shown(actor, self.config, index)
         if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen
             return replace(state, weights=weights), frame

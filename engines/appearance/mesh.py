@@ -31,6 +31,8 @@ class Mesh:
     """(T, 3) of vertices."""
     values: Float
     """(V, 2): alpha of the mask, and the weight of the ring on which colours are matched."""
+    used: NDArray[np.bool_]
+    """(V,) corners of triangles in which one of the two is above 0: what lies beyond is neither shown nor looked at."""
 
 
 def anchors(neutral: Float) -> Float:
@@ -62,7 +64,10 @@ def mesh() -> Mesh:
     alpha = alpha * alpha * (3 - 2 * alpha)
     beyond = np.isin(points, face.JAW[:17]).tolist() + [True] * len(anchors(neutral))  # there is the background
     ring = np.where((radius < 1.5) & ~np.array(beyond), 1 - alpha, 0.0)
-    return Mesh(np.array(points), _delaunay(vertices), np.stack([alpha, ring], 1).astype(np.float32))
+    values, triangles = np.stack([alpha, ring], 1).astype(np.float32), _delaunay(vertices)
+    used = np.zeros(len(values), np.bool_)
+    used[triangles[values[triangles].max((1, 2)) > 0]] = True
+    return Mesh(np.array(points), triangles, values, used)
 
 
 def visible(triangles: NDArray[np.int32], vertices: Float) -> NDArray[np.int32]:
