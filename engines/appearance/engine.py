@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,16 +41,22 @@ class WarpAppearance:
     def __init__(self, config: WarpConfig | None = None) -> None:
         self.config = config or WarpConfig()
         self._mesh: Mesh = mesh()
+        self._known: OrderedDict[int, WarpState] = OrderedDict()
 
     def start(self, actor: Actor) -> WarpState:
-        """See `AppearanceEngine.start`."""
-        references = actor.references
-        sources = [
-            (self.target(actor, frame, motion)[:, :2] - crop[:2]) * crop[2]
-            for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
-        ]
-        state = WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), 0.0)
-        return replace(state, crisp=self._crispness(state))
+        """See `AppearanceEngine.start`. What is computed of the actor alone is kept for the next conversation."""
+        known = self._known.get(id(actor))
+        if known is None:
+            references = actor.references
+            sources = [
+                (self.target(actor, int(frame), motion)[:, :2] - crop[:2]) * crop[2]
+                for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
+            ]
+            known = WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), 0.0)
+            known = self._known[id(actor)] = replace(known, crisp=self._crispness(known))
+            while len(self._known) > _ACTORS:  # a state holds its actor: while it is kept, the id is not another's
+                self._known.popitem(last=False)
+        return known
 
     def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
@@ -110,6 +117,7 @@ class WarpAppearance:
         return float(np.interp(config.crisp, np.maximum.accumulate(np.median(found, 0)), _AMOUNTS))
 
 
+_ACTORS = 8  # whose first states are kept
 _NEVER = np.float32(1e9)
 _AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

@@ -61,9 +61,8 @@ class Plan:
     steady: float = 0.5
     average: float = 0.998
     """Of the weights that are kept, over steps."""
-    references: int = 4
-    warp: bool = True
-    """Off: references are copied, the nets alone move them."""
+    references: int = 3
+    """That are fused, at most `crops.K`."""
     seed: int = 0
     free: bool = False
     """Leave out the clips whose rights are not stated, too."""
