@@ -27,12 +27,12 @@ class WarpConfig:
     """What a reference of the last picture is given ahead, times its weight there: against flicker."""
     shade: float = 0.35
     """Standard deviation of the colour matching's Gaussian."""
-    crisp: float = 0.9
-    """How sharp a blended picture is made, against the references: fine detail is added until it is."""
-    tried: int = 8
-    """References on which that is tried."""
+    crisp: float = 0.95
+    """How sharp a blended mouth is made, against the references: fine detail is given back until it is."""
+    quick: float = 0.3
+    """How quickly that follows from picture to picture: at once it would flicker."""
     around: float = 1.7
-    """Box of the mouth on which it is, times the lips."""
+    """Box of the mouth in which it is measured, times the lips."""
     crisp_radius: float = 0.01
     """What counts as fine."""
     turned: tuple[float, float] = (0.5, 0.8)

@@ -31,8 +31,10 @@ class WarpState:
     """(K,) the references' weights in the last picture, zeros before the first."""
     sources: Float
     """(K, V, 2) the mesh in each reference's crop; the same for all conversations of the actor."""
+    sharpness: Float
+    """(K,) how sharp each reference's mouth is; the same for all conversations of the actor."""
     crisp: float
-    """Share of the fine detail that blending takes from this actor."""
+    """How much fine detail was given back in the last picture; below 0 before the first."""
 
 
 class WarpAppearance:
@@ -52,8 +54,13 @@ class WarpAppearance:
                 (self.target(actor, int(frame), motion)[:, :2] - crop[:2]) * crop[2]
                 for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
             ]
-            known = WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), 0.0)
-            known = self._known[id(actor)] = replace(known, crisp=self._crispness(known))
+            sharpness = [
+                _edges(picture, *_around(place[: len(face.LIPS)], self.config.around, picture.shape)).var()
+                for picture, place in zip(references.pictures, sources, strict=True)
+            ]
+            known = self._known[id(actor)] = WarpState(
+                actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), np.array(sharpness, np.float32), -1.0
+            )
             while len(self._known) > _ACTORS:  # a state holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
         return known
@@ -76,61 +83,56 @@ class WarpAppearance:
         there = shown(actor, self.config, index)
         if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen
             return replace(state, weights=weights), frame
-        patch, carried = self._warped(state, weights, solid, corner, size)
-        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
-        patch = _crisp(patch, state.crisp, self.config.crisp_radius * unit)
-        share = missing(self.config, actor, np.flatnonzero(weights), motion)
-        if share > 0:
-            patch = draw_interior(patch, solid[: len(face.LIPS), :2] - np.array(corner, np.float32), unit, share)
-        picture = composite(frame, corner, patch, alpha * np.float32(there), ring, self.config.shade * unit)
-        return replace(state, weights=weights), picture
-
-    def _warped(
-        self, state: WarpState, weights: Float, solid: Float, corner: tuple[int, int], size: tuple[int, int]
-    ) -> tuple[NDArray[np.uint8], Float]:
-        """The references in their weights (K,), warped onto a mesh (V, 3) of a frame, in a box of it; and what the mesh carries."""
         chosen = np.flatnonzero(weights)
-        return warp(
-            [state.actor.references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
+        patch, carried = warp(
+            [actor.references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
             solid[:, :2] - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
         )  # fmt: skip
+        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
+        lips = solid[: len(face.LIPS), :2] - np.array(corner, np.float32)  # the mesh begins with motion's points
+        patch, crisp = self._crisp(patch, lips, unit, float(weights @ state.sharpness), state.crisp)
+        share = missing(self.config, actor, chosen, motion)
+        if share > 0:
+            patch = draw_interior(patch, lips, unit, share)
+        picture = composite(frame, corner, patch, alpha * np.float32(there), ring, self.config.shade * unit)
+        return replace(state, weights=weights, crisp=crisp), picture
 
-    def _crispness(self, state: WarpState) -> float:
-        """How much fine detail is to be given back: so much that references blended from the others are as sharp as they are."""
-        actor, config = state.actor, self.config
-        references, most = actor.references, len(state.weights)
-        found = []
-        for k in range(0, most, max(1, most // config.tried)):
-            index, motion = int(references.frame[k]), references.motion[k]
-            solid = self.target(actor, index, motion)
-            lips = solid[: len(face.LIPS), :2]  # the mesh begins with motion's points
-            corner, size = _box((lips - lips.mean(0)) * config.around + lips.mean(0), actor.size)
-            itself = np.eye(most, dtype=np.float32)[k]
-            weights = weigh(actor, config, index, motion, -_NEVER * itself)
-            if min(size) < 8 or weights[k] > 0:  # a photo has one
-                continue
-            blended, own = (self._warped(state, one, solid, corner, size)[0] for one in (weights, itself))
-            radius = config.crisp_radius * float(face.unit(actor.poses[index]))
-            found.append([_edges(_crisp(blended, amount, radius)) / max(_edges(own), 1e-6) for amount in _AMOUNTS])
-        if not found:
-            return 0.0
-        return float(np.interp(config.crisp, np.maximum.accumulate(np.median(found, 0)), _AMOUNTS))
+    def _crisp(
+        self, patch: NDArray[np.uint8], lips: Float, unit: float, sharpness: float, before: float
+    ) -> tuple[NDArray[np.uint8], float]:
+        """The patch with so much fine detail given back that its mouth is as sharp as the references'; and how much that was.
+
+        The variance of (1 + a) x - a y, x and y the edges of the patch and of a softer one, is quadratic in a.
+        """
+        soft = np.asarray(cv2.GaussianBlur(patch, (0, 0), max(self.config.crisp_radius * unit, 0.3)), np.uint8)
+        box = _around(lips, self.config.around, patch.shape)
+        if min(box[1] - box[0], box[3] - box[2]) < 8:
+            return patch, before
+        x, y = _edges(patch, *box), _edges(soft, *box)
+        (own, both), (_, fine) = np.cov(x.ravel(), (x - y).ravel())
+        lacking = self.config.crisp * sharpness - own
+        amount = 0.0
+        if lacking > 0 and fine > 1e-6:
+            amount = float(np.clip((np.sqrt(both**2 + fine * lacking) - both) / fine, 0, 1))
+        amount = amount if before < 0 else before + self.config.quick * (amount - before)
+        return np.asarray(cv2.addWeighted(patch, 1 + amount, soft, -amount, 0), np.uint8), amount
 
 
 _ACTORS = 8  # whose first states are kept
-_NEVER = np.float32(1e9)
-_AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def _edges(picture: NDArray[np.uint8]) -> float:
-    """How sharp a picture (h, w, 3) is: variance of the Laplacian of its green."""
-    return float(cv2.Laplacian(picture[:, :, 1], cv2.CV_32F).var())
+def _around(lips: Float, reach: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The box of lips (40, 2), so many times as large, in a picture of a shape: first and last row, first and last column."""
+    middle, half = (lips.min(0) + lips.max(0)) / 2, (lips.max(0) - lips.min(0)) / 2 * reach
+    (x0, y0), (x1, y1) = (np.clip(np.round(p).astype(int), 0, [shape[1], shape[0]]) for p in (middle - half, middle + half))
+    return int(y0), int(y1), int(x0), int(x1)
 
 
-def _crisp(patch: NDArray[np.uint8], amount: float, radius: float) -> NDArray[np.uint8]:
-    """The patch with the fine detail given back that blending took."""
-    soft = cv2.GaussianBlur(patch, (0, 0), max(radius, 0.3))
-    return np.asarray(cv2.addWeighted(patch, 1 + amount, soft, -amount, 0), np.uint8)
+def _edges(picture: NDArray[np.uint8], y0: int, y1: int, x0: int, x1: int) -> Float:
+    """Laplacian of a box of a picture's green."""
+    if y1 - y0 < 2 or x1 - x0 < 2:
+        return np.zeros((1, 1), np.float32)
+    return np.asarray(cv2.Laplacian(np.ascontiguousarray(picture[y0:y1, x0:x1, 1]), cv2.CV_32F), np.float32)
 
 
 def _box(target: Float, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

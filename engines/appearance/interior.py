@@ -47,10 +47,10 @@ def draw_interior(patch: NDArray[np.uint8], lips: Float, unit: float, share: flo
     nose = np.clip((lips.min(0) - [0, 0.12 * unit]).astype(int)[1], 0, patch.shape[0] - 1)
     skin = patch[nose, low[0] : high[0]].reshape(-1, 3).mean(0).astype(np.float32) + 1
     light = float(min(skin.mean() / 170, 1.15))
-    tint = 0.45 + 0.55 * skin / skin.max()
-    colour = _DARK * light + np.zeros((height, width, 3), np.float32)
+    tint = 0.25 + 0.75 * skin / skin.max()  # a warm light, or an old varnish, is on teeth and tongue, too
+    colour = _DARK * tint * light + np.zeros((height, width, 3), np.float32)
     tongue = np.clip((depth - 0.5) * 1.6, 0, 0.75) * np.clip(1.1 - half**2 * 1.6, 0, 1)
-    colour += tongue[:, :, None] * (_TONGUE * light - colour)
+    colour += tongue[:, :, None] * (_TONGUE * (0.5 + 0.5 * tint) * light - colour)
     reach = np.minimum(0.085 * unit, 0.55 * (lower - upper))  # the teeth end here, or earlier at the sides
     teeth = np.clip((reach * (1 - 0.55 * half**2) - (down - upper)) / max(0.03 * unit, 1), 0, 1) * np.clip((0.92 - half) * 6, 0, 1)
     shade = (0.5 + 0.5 * np.clip((down - upper) / (0.07 * unit), 0, 1)) * (1 - 0.35 * half**2)
