@@ -4,7 +4,8 @@
 
 Self-reenactment: a clip's first half (at least 2 s) makes the actor, its second half is judged. In a judged frame the
 pixels where the mask is full are blacked out before the renderer sees it, and of its landmarks only those above the nose
-are read (head pose). `renderer` is given the true lip and jaw landmarks of the judged frame, `end` the clip's own speech.
+are read (head pose). `renderer` is given the true lip and jaw landmarks of the judged frame, `leak` those of another frame,
+`end` the clip's own speech.
 Speech figures of `end` are over the whole clip, from the motion that is shown; those called `rendered` are over the judged
 half, from landmarks tracked again on the rendered pictures, where it holds at least 15 ticks of speech.
 `cross` dubs the clip with foreign speech by the product's own path, encodes it, and reads it back.
@@ -32,12 +33,14 @@ from numpy.typing import NDArray
 from benchmarks import pictures
 from engines import face
 from engines.actor import Actor
-from engines.appearance.engine import WarpAppearance
+from engines.appearance.config import WarpConfig
+from engines.appearance.layout import vertices
 from engines.appearance.mesh import mesh, visible
+from engines.appearance.references import costs
 from engines.enrol import Follower, Tracks, check, make_actor
 from engines.frames import Frames, Picture, write_frames
 from engines.pipeline import Pipeline
-from engines.spec import RATE, TICK
+from engines.spec import APPEARANCE, RATE, TICK, load
 from engines.tracker import Tracker
 from engines.train import figures
 from native.planes import planes, to_rgb
@@ -46,7 +49,7 @@ from realtime.dub import dub
 from realtime.media import read_pictures, read_speech, ticks
 
 Float = NDArray[np.float32]
-PROTOCOLS = ("renderer", "end", "cross")
+PROTOCOLS = ("renderer", "leak", "end", "cross")
 SHEET_ROWS = 6
 
 
@@ -125,20 +128,32 @@ def make_masked(clip: Clip) -> tuple[Actor, Masked]:
     return make_actor(clip.name, frames, clip.tracks.landmarks, clip.tracks.seen, use=use), frames
 
 
-def alpha_of(engine: WarpAppearance, actor: Actor, index: int, motion: Float) -> Float:
+def alpha_of(actor: Actor, index: int, motion: Float) -> Float:
     """The mask (H, W) of a frame for a motion."""
-    target = engine.target(actor, index, motion)
+    target = vertices(actor, mesh(), index, motion)
     return mesh_values(target[:, :2], visible(mesh().triangles, target), mesh().values, (actor.size[1], actor.size[0]))[:, :, 0]
 
 
-def render(clip: Clip, actor: Actor, frames: Masked, motion: Float) -> tuple[list[NDArray[np.uint8]], list[Float]]:
+def make_engine(appearance: str) -> Any:
+    """An engine by its name. `nearest` copies the reference that is most like the motion; a folder has trained nets."""
+    if appearance in APPEARANCE or appearance == "nearest":
+        return load(APPEARANCE, "warp" if appearance == "nearest" else appearance)
+    from engines.appearance.fusion import FusionAppearance
+
+    return FusionAppearance(Path(appearance))
+
+
+def render(clip: Clip, actor: Actor, frames: Masked, motion: Float, appearance: str) -> tuple[list[NDArray[np.uint8]], list[Float]]:
     """The judged frames (RGB) saying motion (N, L, 2), and their masks."""
-    engine = WarpAppearance()
+    engine = make_engine(appearance)
     state, shown, masks = engine.start(actor), [], []
     for index in range(clip.first, len(frames)):
-        alpha = alpha_of(engine, actor, index, motion[index])
+        said = motion[index]
+        if appearance == "nearest":
+            said = actor.references.motion[int(np.argmin(costs(actor, WarpConfig(), index, said)))]
+        alpha = alpha_of(actor, index, said)
         frames.hidden[index] = alpha >= 0.999
-        (state,), (picture,) = engine.step([state], [index], motion[index][None])
+        (state,), (picture,) = engine.step([state], [index], said[None])
         shown.append(to_rgb(picture))
         masks.append(alpha)
     return shown, masks
@@ -210,8 +225,27 @@ def tracked_motion(pictures_: Sequence[NDArray[np.uint8]], actor: Actor, first: 
     return motion
 
 
+def leak(clip: Clip, actor: Actor, frames: Masked, true: Float, appearance: str) -> dict[str, float]:
+    """Wrong landmarks are given: the judged half's own, moved in time to where they have least to do with the true ones.
+
+    Correlations of the opening that the tracker sees on the rendered pictures, with what was given and with the truth.
+    """
+    own = true[clip.first :]
+    openings = face.opening(own)
+    apart = range(len(own) // 4, len(own) * 3 // 4)
+    by = min(apart, key=lambda n: abs(np.corrcoef(openings, np.roll(openings, n))[0, 1]))
+    given = true.copy()
+    given[clip.first :] = np.roll(own, by, 0)
+    shown, _ = render(clip, actor, frames, given, appearance)
+    seen = face.opening(tracked_motion(shown, actor, clip.first, len(true))[clip.first :])
+    return {
+        "r with given": float(np.corrcoef(seen, np.roll(openings, by))[0, 1]), "r with true": float(np.corrcoef(seen, openings)[0, 1]),
+        "r of given with true": float(np.corrcoef(np.roll(openings, by), openings)[0, 1]),
+    }  # fmt: skip
+
+
 def run_clip(
-    root: Path, row: dict[str, str], protocols: Sequence[str], speech: Path, out: Path, cache: Path | None
+    root: Path, row: dict[str, str], protocols: Sequence[str], speech: Path, out: Path, cache: Path | None, appearance: str
 ) -> dict[str, dict[str, float]]:
     """All figures of a clip by protocol; an error's sentence in place of a protocol's figures is a failure."""
     cv2.setNumThreads(1)
@@ -224,10 +258,12 @@ def run_clip(
     sheet = out / "sheets" / row["file"].replace("/", "_").replace(".mp4", "")
     found: dict[str, dict[str, float]] = {}
     if "renderer" in protocols:
-        shown, masks = render(clip, actor, frames, true)
+        shown, masks = render(clip, actor, frames, true, appearance)
         found["renderer"] = judge_pictures(clip, shown, masks, sheet.with_suffix(".renderer.jpg"))
         again = tracked_motion(shown, actor, clip.first, len(true))
         found["renderer"]["lip error"] = figures.lip_error(true[clip.first :], again[clip.first :])
+    if "leak" in protocols:
+        found["leak"] = leak(clip, actor, frames, true, appearance)
     if "end" in protocols:
         engine = Pipeline().motion
         state, given = engine.start(actor, 0), []
@@ -237,36 +273,36 @@ def run_clip(
             (state,), motion = engine.step([state], block[None])
             given.append(motion[0])
         spoken = np.stack(given[engine.look_ahead :])
-        shown, masks = render(clip, actor, frames, spoken)
+        shown, masks = render(clip, actor, frames, spoken, appearance)
         again = tracked_motion(shown, actor, clip.first, len(true))
         found["end"] = judge_pictures(clip, shown, masks, sheet.with_suffix(".end.jpg")) | judge_speech(
             clip, true, again, clip.first, "rendered "
         )
         found["end"] |= judge_speech(clip, true, spoken, 0)
     if "cross" in protocols:
-        found["cross"] = cross(clip, speech, out, row)
+        found["cross"] = cross(clip, speech, out, row, appearance)
     return found
 
 
-def cross(clip: Clip, speech: Path, out: Path, row: dict[str, str]) -> dict[str, float]:
+def cross(clip: Clip, speech: Path, out: Path, row: dict[str, str], appearance: str) -> dict[str, float]:
     """Dub a clip with foreign speech, encode, read back: length, what is outside the face, movement in silence."""
     with tempfile.TemporaryDirectory() as folder:  # as enrolment keeps it: what the file loses counts
         kept = Frames(Path(folder) / "frames.mp4", write_frames(Path(folder) / "frames.mp4", clip.frames))
-        return _cross(clip, make_actor(clip.name, kept, clip.tracks.landmarks, clip.tracks.seen), speech, out, row)
+        return _cross(clip, make_actor(clip.name, kept, clip.tracks.landmarks, clip.tracks.seen), speech, out, row, appearance)
 
 
-def _cross(clip: Clip, whole: Actor, speech: Path, out: Path, row: dict[str, str]) -> dict[str, float]:
+def _cross(clip: Clip, whole: Actor, speech: Path, out: Path, row: dict[str, str], appearance: str) -> dict[str, float]:
     path = out / "dubbed" / (row["file"].replace("/", "_"))
     path.parent.mkdir(parents=True, exist_ok=True)
     pipeline = Pipeline()
+    pipeline.appearance = make_engine(appearance)
     report = dub(whole, speech, path, pipeline=pipeline, overwrite=True)
     samples = sum(len(block) for block in read_speech(speech, RATE))
-    engine = WarpAppearance()
-    outside, count = [], 0
+    engine, outside, count = pipeline.appearance, [], 0
     for count, picture in enumerate(read_pictures(path), 1):
         index = whole.frame_at(count - 1)
         if count % 5 == 0:
-            alpha = alpha_of(engine, whole, index, face.motion_of(whole.neutral))
+            alpha = alpha_of(whole, index, face.motion_of(whole.neutral))
             around = np.ones([int(0.5 * face.unit(whole.poses[index])) | 1] * 2, np.uint8)  # an open jaw carries the mask down
             face_mask = cv2.dilate((alpha > 0).astype(np.uint8), around) > 0
             outside.append(pictures.psnr(to_rgb(picture), to_rgb(clip.frames[index]), ~face_mask))
@@ -307,6 +343,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="clips whose file contains this")
     parser.add_argument("--every", type=int, default=1, help="each n-th clip")
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=PROTOCOLS)
+    parser.add_argument(
+        "--appearance", default="warp", help="an engine; `nearest`: a reference, copied; a folder: the nets trained into it"
+    )
     parser.add_argument("--speech", type=Path, help="foreign speech for `cross`; the shipped one if not given")
     parser.add_argument("--out", type=Path, default=Path("out/quality"))
     parser.add_argument("--cache", type=Path, help="folder to keep tracks in")
@@ -318,7 +357,8 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, float]]] = {}
     failed: dict[str, str] = {}
     with ProcessPoolExecutor(options.jobs) as pool:
-        waiting = {r["file"]: pool.submit(run_clip, options.data, r, options.protocols, speech, options.out, options.cache) for r in chosen}
+        given = (options.protocols, speech, options.out, options.cache, options.appearance)
+        waiting = {r["file"]: pool.submit(run_clip, options.data, r, *given) for r in chosen}
         for name, future in waiting.items():
             try:
                 results[name] = future.result()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engines.errors import ActorFault, UnknownActor
 from engines.frames import Frames, Picture, write_frames
+from engines.motion.space import Habit
 
 FORMAT = 1
 BUILT_IN = "presenter"
@@ -61,6 +62,8 @@ class Actor:
     """N pictures (I420)."""
     source: str = ""
     """What it was made from, in words."""
+    habit: Habit | None = None
+    """Of the actor's own speech; None where there is none to be seen, as in a photo."""
 
     def frame_at(self, tick: int) -> int:
         """Which of the N frames is shown at a tick (0, 1, 2, ...) of any length of speech."""
@@ -85,6 +88,8 @@ def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
         write_frames(building / "frames.mp4", actor.frames)
         arrays = {name: getattr(actor, name) for name in _ARRAYS}
         arrays |= {f"references.{name}": getattr(actor.references, name) for name in _REFERENCES}
+        if actor.habit is not None:
+            arrays |= {"habit.mean": actor.habit.mean, "habit.frames": np.int32(actor.habit.frames)}
         np.savez(building / "arrays.npz", **arrays)
         text = {
             "format": FORMAT, "name": actor.name, "width": actor.size[0], "height": actor.size[1], "frames": len(actor.poses),
@@ -110,12 +115,14 @@ def load_actor(folder: Path) -> Actor:
         with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             references = References(**{name: arrays[f"references.{name}"] for name in _REFERENCES})
             own = {name: arrays[name] for name in _ARRAYS}
+            known = "habit.mean" in arrays  # not in an actor of 0.1.0's first days
+            habit = Habit(arrays["habit.mean"], int(arrays["habit.frames"])) if known else None
         if not (folder / "frames.mp4").stat().st_size or len(own["poses"]) != text["frames"]:
             raise ActorFault(f"Actor {folder.name} is damaged.", mend)
         return Actor(
             name=text["name"], size=(text["width"], text["height"]), loop=text["loop"], references=references,
             frames=Frames(folder / "frames.mp4", text["frames"]), opening_range=text["opening_range"],
-            width_range=text["width_range"], source=text["source"], **own,
+            width_range=text["width_range"], source=text["source"], habit=habit, **own,
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:  # what json, zip and numpy raise on damage
         raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error

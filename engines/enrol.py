@@ -17,7 +17,7 @@ from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
 from engines.errors import FaceFault
 from engines.frames import Frames, Picture, write_frames
-from engines.motion.space import rest_and_range
+from engines.motion.space import habit, rest_and_range
 from engines.tracker import Tracker
 from native.planes import cut, to_rgb
 
@@ -218,6 +218,7 @@ def make_actor(
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
+        habit=habit(motion[use]),
     )  # fmt: skip
 
 

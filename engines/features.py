@@ -7,6 +7,7 @@ ours; the level is normalised by a slow estimate of how loud the speech has been
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,31 +52,40 @@ def start() -> FeatureState:
 
 def step(state: FeatureState, speech: Float) -> tuple[FeatureState, Float]:
     """Features (ticks * 4, 80) float32 of whole ticks of speech (ticks * 640,), from -0.2 to about 2.2; and the state after them."""
-    heard = np.concatenate([state.tail, speech])
-    frames = np.lib.stride_tricks.sliding_window_view(heard, WINDOW)[::HOP]
-    energy = log_bands(frames, _LEAST)
-    loud = np.log10(np.maximum((10**energy).mean(1), _LEAST))
-    level, found, levels = state.level, state.found, np.empty(len(loud))
-    for at, now in enumerate(loud):
-        if now > level - _QUIET:
-            level += (_RISE if now > level else _FALL) * (now - level)
-            found = True
-        elif not found and now > _FAINT:
-            level += _RISE * (now - level)
-        levels[at] = level
-    features = ((energy - levels[:, None]) / _SCALE + _OFFSET).astype(np.float32)
-    return FeatureState(heard[-_TAIL:].copy(), float(level), found), np.maximum(features, FLOOR)
+    (after,), features = step_all([state], speech[None])
+    return after, features[0]
 
 
-def log_bands(frames: Float, least: float) -> Float:
-    """log10 of the bands' energies (N, 80), not below `least`, of frames of 25 ms (N, 400)."""
-    power = np.abs(np.fft.rfft(frames * _window())) ** 2
-    return np.asarray(np.log10(np.maximum(power @ _bands(), least)))
+def step_all(states: Sequence[FeatureState], speech: Float) -> tuple[list[FeatureState], Float]:
+    """`step` of B sounds of the same length at once: speech (B, ticks * 640), features (B, ticks * 4, 80)."""
+    heard = np.concatenate([np.stack([state.tail for state in states]), speech], 1)
+    frames = np.lib.stride_tricks.sliding_window_view(heard, WINDOW, 1)[:, ::HOP]
+    energy = bands(frames, _LEAST)
+    loud = np.log10(energy.mean(-1))
+    after, levels = [], np.empty(loud.shape)
+    for b, state in enumerate(states):
+        level, found = state.level, state.found
+        for at, now in enumerate(loud[b].tolist()):
+            if now > level - _QUIET:
+                level += (_RISE if now > level else _FALL) * (now - level)
+                found = True
+            elif not found and now > _FAINT:
+                level += _RISE * (now - level)
+            levels[b, at] = level
+        after.append(FeatureState(heard[b, -_TAIL:].copy(), level, found))
+    features = (np.log10(energy) - levels[..., None]) / _SCALE + _OFFSET
+    return after, np.maximum(features, FLOOR).astype(np.float32)
+
+
+def bands(frames: Float, least: float) -> Float:
+    """The bands' energies (..., 80), not below `least`, of frames of 25 ms (..., 400)."""
+    spectrum = np.fft.rfft(frames * _window())
+    return np.asarray(np.maximum((spectrum.real**2 + spectrum.imag**2) @ _bands(), least))
 
 
 def loudness(frames: Float) -> Float:
-    """(frames,): how loud features (frames, 80) are against the level so far: log10 of a ratio of energies."""
-    return np.asarray(np.log10((10 ** (_SCALE * (frames - _OFFSET))).mean(1)))
+    """(..., frames): how loud features (..., frames, 80) are against the level so far: log10 of a ratio of energies."""
+    return np.asarray(np.log10((10 ** (_SCALE * (frames - _OFFSET))).mean(-1)))
 
 
 @cache

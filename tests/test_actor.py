@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines import face
-from engines.actor import Store, load_actor
+from engines.actor import Actor, Store, load_actor, save_actor
 from engines.drawn import draw
 from engines.enrol import choose, enrol, smooth
 from engines.errors import ActorFault, FaceFault, UnknownActor
 from engines.frames import Frames, write_frames
+from engines.motion.space import Habit
 from engines.person import Head, Mouth, random_look
 from engines.portrait import preview, sheet
 from native.planes import from_rgb, to_rgb
@@ -34,11 +36,26 @@ def test_enrolment_finds_what_was_drawn(tmp_path: Path) -> None:
     assert len(set(actor.references.frame.tolist())) == len(actor.references.frame)
 
 
+def test_enrolment_finds_where_the_mouth_is_while_it_speaks(tmp_path: Path) -> None:
+    mouths = [Mouth()] * 40 + [Mouth(mouth.opening, width=0.7) for mouth in talking(40)]  # a wide mouth, after a silence
+    actor = enrol(iter(filmed(mouths)), tmp_path, "anna")
+    assert actor.habit is not None
+    assert 35 <= actor.habit.frames <= 48
+    spoken = np.mean([mouth.opening for mouth in mouths[40:]]) / 100
+    assert face.opening(actor.habit.mean) == pytest.approx(spoken, rel=0.35)
+    assert face.width(actor.habit.mean) > face.width(face.motion_of(actor.neutral)) + 0.01
+
+
+def test_who_is_silent_shows_no_habit(tmp_path: Path) -> None:
+    assert enrol(iter(filmed([Mouth()] * 30)), tmp_path, "silent").habit is None
+
+
 def test_a_still_photo_is_a_video_of_one_frame(tmp_path: Path) -> None:
     actor = enrol(iter(filmed([Mouth()])), tmp_path, "photo", still=True)
     assert len(actor.poses) == 1
     assert [actor.frame_at(tick) for tick in range(3)] == [0, 0, 0]
     assert actor.opening_range > 0.1
+    assert actor.habit is None
 
 
 def test_a_short_video_plays_to_and_fro() -> None:
@@ -122,6 +139,22 @@ def test_saved_and_loaded_alike(tmp_path: Path) -> None:
         store.add(actor)
     store.remove("small")
     assert store.names() == ["presenter"]
+
+
+def test_a_habit_is_kept_and_an_actor_of_old_has_none(tmp_path: Path) -> None:
+    actor = small_actor()
+    spoken = replace(actor, habit=Habit(face.motion_of(actor.neutral) + np.float32(0.01), 70))
+    known, old = (save_and_load(one, tmp_path / name) for one, name in ((spoken, "known"), (actor, "old")))
+    assert known.habit is not None
+    assert spoken.habit is not None
+    assert known.habit.frames == 70
+    assert np.array_equal(known.habit.mean, spoken.habit.mean)
+    assert old.habit is None
+
+
+def save_and_load(actor: Actor, folder: Path) -> Actor:
+    save_actor(actor, folder)
+    return load_actor(folder)
 
 
 @pytest.mark.parametrize("harm", ["no arrays", "short arrays", "other format", "no json", "empty video"])

@@ -16,7 +16,7 @@ from engines.backends import weights
 from engines.backends.cpu import CpuNet
 from engines.errors import SpeechFault, WeightsFault
 from engines.motion import config
-from engines.motion.space import parted, rest_and_range
+from engines.motion.space import Habit, habit, parted, rest_and_range
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import APPEARANCE, MOTION, TICK, load
@@ -118,8 +118,8 @@ def test_weights_of_another_version_are_named() -> None:
     with pytest.raises(WeightsFault, match=r"version None.*engines.train motion"):
         config.read_config({}, config.EARS)
     key, text = config.read_config(known, config.EARS).metadata()
-    with pytest.raises(WeightsFault, match="version 1, this program wants 2"):
-        config.read_config({key: text.replace('"version": 2', '"version": 1')}, config.EARS)
+    with pytest.raises(WeightsFault, match="version 2, this program wants 3"):
+        config.read_config({key: text.replace('"version": 3', '"version": 2')}, config.EARS)
 
 
 def test_the_same_seed_gives_the_same_lips(pipeline: Pipeline) -> None:
@@ -157,6 +157,20 @@ def test_expressiveness_scales_the_mouth() -> None:
     assert 0.4 < a / b < 0.6
 
 
+def test_the_mouth_is_where_the_actors_own_is_in_speech(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), np.concatenate([speech(2), np.zeros(25 * TICK, np.float32)])
+    rest = face.motion_of(actor.neutral)
+    usual = said(pipeline, actor, sound)
+    where = usual[15:45].mean(0) + np.array([0.0, 0.05], np.float32)  # lower than this voice alone would put it
+    few, many = (said(pipeline, replace(actor, habit=Habit(where, frames)), sound) for frames in (5, 2000))
+    lower = [(own - usual)[15:45, : len(face.LIPS), 1].mean() for own in (few, many)]
+    assert 0 < lower[0] < 0.5 * lower[1]  # what was seen for a moment is hardly believed
+    assert lower[1] == pytest.approx(0.05, abs=0.03)
+    assert np.abs(face.opening(many) - face.opening(usual)).max() < 1e-5  # the lips meet as before
+    assert np.abs(np.diff(many - usual, axis=0)).max() < 0.6 * np.abs(many - usual).max()  # it takes two ticks
+    assert np.abs(many[-1] - rest).max() < 1e-3
+
+
 def test_lips_that_nearly_touch_touch() -> None:
     wide, near, shut = (face.motion_of(shape(PRESENTER, Mouth(o))) for o in (20, 1.5, 0))
     assert np.array_equal(parted(wide, 0.03), parted(wide))
@@ -173,6 +187,18 @@ def test_rest_and_range() -> None:
     rest, reach, _ = rest_and_range(motion)
     assert face.opening(rest) < 0.01
     assert reach == pytest.approx(0.19, abs=0.02)
+
+
+def test_habit_is_of_the_frames_in_which_the_mouth_moves() -> None:
+    still = np.repeat(face.motion_of(shape(PRESENTER, Mouth(3)))[None], 60, 0)
+    moving = np.stack([face.motion_of(shape(PRESENTER, Mouth(10 + 8 * np.sin(at / 2)))) for at in range(60)])
+    noise = np.random.default_rng(0).normal(0, 0.003, still.shape).astype(np.float32)  # the tracker's
+    assert habit(still + noise) is None
+    found = habit(np.concatenate([still + noise, moving]))
+    assert found is not None
+    assert 55 <= found.frames <= 65
+    assert face.opening(found.mean) == pytest.approx(0.1, abs=0.01)
+    assert habit(still[:1]) is None
 
 
 @pytest.mark.parametrize("name", APPEARANCE)

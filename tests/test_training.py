@@ -20,7 +20,7 @@ from engines.spec import RATE, TICK  # noqa: E402
 from engines.train import augment, timing  # noqa: E402
 from engines.train.data import Clip  # noqa: E402
 from engines.train.diffusion import predict  # noqa: E402
-from engines.train.export import export  # noqa: E402
+from engines.train.export import export, rounded  # noqa: E402
 from engines.train.judges import WINDOW, Identity, Sync  # noqa: E402
 from engines.train.mouths import curves  # noqa: E402
 from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
@@ -43,9 +43,10 @@ def test_fed_tick_by_tick_is_fed_whole(look_ahead: tuple[int, ...], tmp_path: Pa
     net = Denoiser(96, COMPONENTS, IDENTITY, width=32).eval()
     for parameter in net.parameters():  # as if it had been trained: none is zero
         parameter.data += 0.05 * torch.randn_like(parameter)
+    ears, net = rounded(ears), rounded(net)
     mean = np.zeros(face.L * 2, np.float32)
     space = Space(mean, 0.01 * np.random.default_rng(0).normal(size=(COMPONENTS, face.L * 2)).astype(np.float32), np.ones(COMPONENTS))
-    export(ears, net, space, tmp_path, 2, 0.5, "a test")
+    export(ears, net, space, mean, tmp_path, steps=2, temperature=0.5, training="a test")
     engine = DiffusionMotion(ears=CpuNet((tmp_path / "ears.onnx").read_bytes()), lips=CpuNet((tmp_path / "lips.onnx").read_bytes()))
     assert engine.look_ahead == sum(look_ahead)
     ahead, seconds = engine.look_ahead, 18  # longer than the circle of positions

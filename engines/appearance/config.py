@@ -27,8 +27,12 @@ class WarpConfig:
     """What a reference of the last picture is given ahead, times its weight there: against flicker."""
     shade: float = 0.35
     """Standard deviation of the colour matching's Gaussian."""
-    crisp: float = 0.6
-    """Share of the fine detail that is added again after blending."""
+    crisp: float = 0.9
+    """How sharp a blended picture is made, against the references: fine detail is added until it is."""
+    tried: int = 8
+    """References on which that is tried."""
+    around: float = 1.7
+    """Box of the mouth on which it is, times the lips."""
     crisp_radius: float = 0.01
     """What counts as fine."""
     stretch: float = 2.2

@@ -30,6 +30,8 @@ class WarpState:
     """(K,) the references' weights in the last picture, zeros before the first."""
     sources: Float
     """(K, V, 2) the mesh in each reference's crop; the same for all conversations of the actor."""
+    crisp: float
+    """Share of the fine detail that blending takes from this actor."""
 
 
 class WarpAppearance:
@@ -46,7 +48,8 @@ class WarpAppearance:
             (self.target(actor, frame, motion)[:, :2] - crop[:2]) * crop[2]
             for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
         ]
-        return WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32))
+        state = WarpState(actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), 0.0)
+        return replace(state, crisp=self._crispness(state))
 
     def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
@@ -58,27 +61,61 @@ class WarpAppearance:
         return vertices(actor, self._mesh, index, motion)
 
     def _one(self, state: WarpState, index: int, motion: Float) -> tuple[WarpState, Picture]:
-        actor, references = state.actor, state.actor.references
-        frame = actor.frames[index]
+        actor = state.actor
+        frame, unit = actor.frames[index], float(face.unit(actor.poses[index]))
         weights = weigh(actor, self.config, index, motion, state.weights)
-        chosen = np.flatnonzero(weights)
         solid = self.target(actor, index, motion)
-        target = solid[:, :2]
-        corner, size = _box(target, actor.size)
+        corner, size = _box(solid[:, :2], actor.size)
         if min(size) < 2:  # the mouth is outside the frame
             return replace(state, weights=weights), frame
-        patch, carried = warp(
-            [references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
-            target - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
-        )  # fmt: skip
+        patch, carried = self._warped(state, weights, solid, corner, size)
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
-        unit = float(face.unit(actor.poses[index]))
-        patch = _crisp(patch, self.config.crisp, self.config.crisp_radius * unit)
-        share = missing(self.config, actor, chosen, motion)
+        patch = _crisp(patch, state.crisp, self.config.crisp_radius * unit)
+        share = missing(self.config, actor, np.flatnonzero(weights), motion)
         if share > 0:
-            patch = draw_interior(patch, target[: len(face.LIPS)] - np.array(corner, np.float32), unit, share)
+            patch = draw_interior(patch, solid[: len(face.LIPS), :2] - np.array(corner, np.float32), unit, share)
         picture = composite(frame, corner, patch, alpha, ring, self.config.shade * unit)
         return replace(state, weights=weights), picture
+
+    def _warped(
+        self, state: WarpState, weights: Float, solid: Float, corner: tuple[int, int], size: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], Float]:
+        """The references in their weights (K,), warped onto a mesh (V, 3) of a frame, in a box of it; and what the mesh carries."""
+        chosen = np.flatnonzero(weights)
+        return warp(
+            [state.actor.references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
+            solid[:, :2] - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
+        )  # fmt: skip
+
+    def _crispness(self, state: WarpState) -> float:
+        """How much fine detail is to be given back: so much that references blended from the others are as sharp as they are."""
+        actor, config = state.actor, self.config
+        references, most = actor.references, len(state.weights)
+        found = []
+        for k in range(0, most, max(1, most // config.tried)):
+            index, motion = int(references.frame[k]), references.motion[k]
+            solid = self.target(actor, index, motion)
+            lips = solid[: len(face.LIPS), :2]  # the mesh begins with motion's points
+            corner, size = _box((lips - lips.mean(0)) * config.around + lips.mean(0), actor.size)
+            itself = np.eye(most, dtype=np.float32)[k]
+            weights = weigh(actor, config, index, motion, -_NEVER * itself)
+            if min(size) < 8 or weights[k] > 0:  # a photo has one
+                continue
+            blended, own = (self._warped(state, one, solid, corner, size)[0] for one in (weights, itself))
+            radius = config.crisp_radius * float(face.unit(actor.poses[index]))
+            found.append([_edges(_crisp(blended, amount, radius)) / max(_edges(own), 1e-6) for amount in _AMOUNTS])
+        if not found:
+            return 0.0
+        return float(np.interp(config.crisp, np.maximum.accumulate(np.median(found, 0)), _AMOUNTS))
+
+
+_NEVER = np.float32(1e9)
+_AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def _edges(picture: NDArray[np.uint8]) -> float:
+    """How sharp a picture (h, w, 3) is: variance of the Laplacian of its green."""
+    return float(cv2.Laplacian(picture[:, :, 1], cv2.CV_32F).var())
 
 
 def _crisp(patch: NDArray[np.uint8], amount: float, radius: float) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from native.composite.op import composite
 
 _SMALL = 64  # side of the references whose colours are compared
 _ACTORS = 8  # kept ready
-_FACES = 1024  # frames whose features are kept, of all actors together
+_FACES = 300  # frames of an actor whose features are kept
 _FAINT = 0.03  # a reference that is nowhere seen more than this is not sampled
 
 
@@ -39,6 +40,8 @@ class Known:
     small: list[NDArray[np.uint8]]
     lips: dict[int, Float] = field(default_factory=dict)
     """Features (width, h, h) of the references that were used."""
+    faces: OrderedDict[int, Float] = field(default_factory=OrderedDict)
+    """Features of the frames that were shown last."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,24 @@ class FusionState:
 
 
 class FusionAppearance:
-    """Implements `engines.spec.AppearanceEngine`."""
+    """Implements `engines.spec.AppearanceEngine`, with nets that `engines.train renderer` left in a folder.
 
-    def __init__(self, config: WarpConfig | None = None) -> None:
+    They are not shipped: what two cores train in an hour is not yet better than `engine.WarpAppearance`.
+    """
+
+    def __init__(self, folder: Path, config: WarpConfig | None = None) -> None:
         self.config = config or WarpConfig()
-        nets = [CpuNet(read_weights(name), half=True) for name in NETS]
+        nets = [CpuNet(read_weights(name, folder), half=True) for name in NETS]
         configs = [read_config(net.metadata, name) for net, name in zip(nets, NETS, strict=True)]
         for name, found in zip(NETS, configs, strict=True):
             if found != configs[0]:
-                raise WeightsFault(f"The weights {NETS[0]} and {name} are of two trainings.", "Install mytalk-live again.")
+                raise WeightsFault(
+                    f"The weights {NETS[0]} and {name} are of two trainings.", "Train them again: python -m engines.train renderer."
+                )
         self._lips, self._face, self._fusion, self._decoder = nets
         self.net: RendererConfig = configs[0]
         self._mesh: Mesh = mesh()
         self._known: OrderedDict[int, Known] = OrderedDict()
-        self._faces: OrderedDict[tuple[int, int], Float] = OrderedDict()
 
     def start(self, actor: Actor) -> FusionState:
         """See `AppearanceEngine.start`."""
@@ -107,7 +114,7 @@ class FusionAppearance:
         inputs = {
             "lips": np.stack([self._lips_of(known, int(k)) for k in chosen]),
             "places": places.reshape(cells // 2, cells // 2, -1, 2).transpose(2, 0, 1, 3),
-            "face": self._face_of(actor, index, whole),
+            "face": self._face_of(known, index, whole),
             "drawn": drawn.transpose(2, 0, 1).astype(np.float32) / 255,
             "far": far(actor, chosen, motion),
             "prior": prior.astype(np.float32),
@@ -122,19 +129,18 @@ class FusionAppearance:
             ]
         return known.lips[k]
 
-    def _face_of(self, actor: Actor, index: int, whole: NDArray[np.uint8]) -> Float:
-        """Features of a frame's square without its lower face: computed when the frame is first shown, forgotten after many others."""
-        key = (id(actor), index)
-        found = self._faces.get(key)
+    def _face_of(self, known: Known, index: int, whole: NDArray[np.uint8]) -> Float:
+        """Features of a frame's square without its lower face: computed when the frame is first shown."""
+        found = known.faces.get(index)
         if found is None:
             side = self.net.side
-            hide = cv2.resize(hidden(actor, self._mesh, index).astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0
+            hide = cv2.resize(hidden(known.actor, self._mesh, index).astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0
             visible = 1 - hide.astype(np.float32)
             picture = np.concatenate([_planes(resized(whole, side)) * visible, visible[None]])
-            found = self._faces[key] = self._face.run({"picture": picture[None]})["face"][0]
-            while len(self._faces) > _FACES:
-                self._faces.popitem(last=False)
-        self._faces.move_to_end(key)
+            found = known.faces[index] = self._face.run({"picture": picture[None]})["face"][0]
+            while len(known.faces) > _FACES:
+                known.faces.popitem(last=False)
+        known.faces.move_to_end(index)
         return found
 
     def _finished(self, one: Asked, patch: Float, added: Float) -> Picture:
@@ -143,7 +149,7 @@ class FusionAppearance:
         if x1 - x0 < 2 or y1 - y0 < 2:  # the mouth is outside the frame
             return one.frame
         patch = patch + 255 * _stretched(added.transpose(1, 2, 0), one.layout.square.side, one.box)
-        made = np.clip(patch + 0.5, 0, 255).astype(np.uint8)
+        made = np.asarray(np.clip(patch + 0.5, 0, 255), np.uint8)
         unit = float(face.unit(one.actor.poses[one.index]))
         corner = (one.layout.square.x + x0, one.layout.square.y + y0)
         share = missing(self.config, one.actor, one.chosen, one.motion)
@@ -190,18 +196,21 @@ def _stretched(values: Float, side: int, box: tuple[tuple[int, int], tuple[int, 
     (x0, y0), (x1, y1) = box
     scale = values.shape[0] / side
     matrix = np.array([[scale, 0, (x0 + 0.5) * scale - 0.5], [0, scale, (y0 + 0.5) * scale - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    if values.ndim == 2:
-        return np.asarray(cv2.warpAffine(values, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    size, flags = (x1 - x0, y1 - y0), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    channels = values[:, :, None] if values.ndim == 2 else values
     parts = [
-        cv2.warpAffine(np.ascontiguousarray(values[:, :, c : c + 4]), matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        for c in range(0, values.shape[2], 4)
-    ]  # fmt: skip
-    return np.dstack(parts).astype(np.float32, copy=False)
+        cv2.warpAffine(np.ascontiguousarray(channels[:, :, c : c + 4]), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        for c in range(0, channels.shape[2], 4)  # at most four at once
+    ]
+    found = parts[0] if len(parts) == 1 else np.dstack(parts)
+    return np.asarray(found, np.float32)
 
 
 def _blended(one: Asked, flow: Float, weights: Float) -> Float:
-    """The references, sampled where the fusion says, in their weights: (h, w, 3), 0..255, over the box. flow (K, 2, h, h), weights (K, h, h)."""
+    """The references, sampled where the fusion says, in their weights: (h, w, 3), 0..255, over the box.
+
+    flow: (K, 2, h, h). weights: (K, h, h).
+    """
     (x0, y0), (x1, y1) = one.box
     out = np.zeros((y1 - y0, x1 - x0, 3), np.float32)
     if not out.size:
@@ -226,12 +235,10 @@ def _seen(one: Asked, patch: Float, side: int) -> Float:
     if patch.size:
         inside = _stretched(one.layout.alpha, one.layout.square.side, one.box) > 0
         whole[y0:y1, x0:x1][inside] = patch[inside] / 255
-    smaller = side < whole.shape[0]
-    return np.asarray(cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.float32).transpose(
-        2, 0, 1
-    )
+    how = cv2.INTER_AREA if side < whole.shape[0] else cv2.INTER_LINEAR
+    return np.ascontiguousarray(cv2.resize(whole, (side, side), interpolation=how).transpose(2, 0, 1), np.float32)
 
 
 def _planes(picture: NDArray[np.uint8]) -> Float:
     """(S, S, 3) of 255 -> (3, S, S) in 0..1."""
-    return picture.transpose(2, 0, 1).astype(np.float32) / 255
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / np.float32(255)

@@ -50,8 +50,8 @@ class Square:
 def square(pose: Float) -> Square:
     """The square of a head's pose (3, 4)."""
     middle = face.from_head(CENTRE[None], pose)[0, :2]
-    half = max(int(round(REACH * float(face.unit(pose)))), 4) // 2 * 2
-    x, y = (int(round((value - half) / 2)) * 2 for value in middle)
+    half = max(round(REACH * float(face.unit(pose))), 4) // 2 * 2
+    x, y = (round((float(value) - half) / 2) * 2 for value in middle)
     return Square(x, y, 2 * half)
 
 
@@ -157,9 +157,9 @@ def tints(frame: NDArray[np.uint8], small: Sequence[NDArray[np.uint8]], layout: 
     under = frame[some].astype(np.float32)
     stack = []
     for k, picture in enumerate(small):
-        at = places[:, :, k].transpose(2, 0, 1) * picture.shape[0] - 0.5
+        x, y = np.ascontiguousarray(places[:, :, k].transpose(2, 0, 1) * picture.shape[0] - 0.5)
         # in two maps: with one of two channels, OpenCV 5.0 interpolates linearly between wrong pixels
-        over = cv2.remap(picture, *np.ascontiguousarray(at), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        over = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         difference = under - over
         weight = ring / (1 + (difference**2).mean(2) / _OUTLIER**2)
         everywhere = (difference * weight[:, :, None]).sum((0, 1)) / max(float(weight.sum()), 1e-4)

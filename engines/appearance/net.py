@@ -90,7 +90,10 @@ class Fusion(nn.Module):
         self.head = silent(conv(24, 3))
 
     def forward(self, lips: Tensor, places: Tensor, face: Tensor, drawn: Tensor, far: Tensor, prior: Tensor) -> Fused:
-        """lips (B, K, width, h', h'), places (B, K, h, h, 2) shares, face (B, width, h, h), drawn (B, 3, 2h, 2h), far (B, K, 2), prior (B, K)."""
+        """What `layout` and the encoders say, fused.
+
+        lips (B, K, width, h', h'), places (B, K, h, h, 2) shares, face (B, width, h, h), drawn (B, 3, 2h, 2h), far (B, K, 2), prior (B, K).
+        """
         b, k = prior.shape
         moved = f.grid_sample(lips.flatten(0, 1), places.flatten(0, 1) * 2 - 1, padding_mode="border", align_corners=False)
         context = self.context(torch.relu(torch.cat([face, self.motion(drawn * 2 - 1)], 1)))

@@ -25,6 +25,7 @@ class CpuNet:
         options: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         if not half:  # where a processor has bfloat16 that is OpenVINO's default
             options["INFERENCE_PRECISION_HINT"] = "f32"
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # weights may have eight bits, what they multiply has not
         try:
             model = core.read_model(onnx, b"")
             self._compiled = core.compile_model(model, "CPU", options)
@@ -37,6 +38,9 @@ class CpuNet:
         self._outputs = [(name, port) for port in self._compiled.outputs for name in port.get_names()]  # one may have several
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name; the arrays are the caller's own. Not for several threads at once."""
-        self._request.infer(dict(inputs))
+        """Outputs by name; the arrays are the caller's own. Inputs are read where they lie, if they are float32 and contiguous.
+
+        Not for several threads at once.
+        """
+        self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return {name: self._request.get_tensor(port).data.copy() for name, port in self._outputs}

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.resources import files
+from pathlib import Path
 
 from engines.errors import WeightsFault
 
 
-def read_weights(name: str) -> bytes:
-    """The bytes of a shipped ONNX file, such as "lips.onnx".
+def read_weights(name: str, folder: Path | None = None) -> bytes:
+    """The bytes of an ONNX file, such as "lips.onnx": a shipped one, or one of a folder that was trained into.
 
     Raises WeightsFault where it is missing or is not the file that was shipped.
     """
-    folder = files("engines.weights")
-    mend = "Install mytalk-live again, or train it: python -m engines.train motion."
+    place = files("engines.weights") if folder is None else folder
+    mend = f"Install mytalk-live again, or train it: python -m engines.train {'renderer' if name.startswith('picture') else 'motion'}."
     try:
-        hashes = json.loads(folder.joinpath("hashes.json").read_text())
-        data = folder.joinpath(name).read_bytes()
+        hashes = json.loads(place.joinpath("hashes.json").read_text())
+        data = place.joinpath(name).read_bytes()
     except (OSError, ValueError) as error:
         raise WeightsFault(f"The weights {name} cannot be read ({type(error).__name__}).", mend) from error
     if hashlib.sha256(data).hexdigest() != hashes.get(name):

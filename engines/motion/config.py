@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 from engines.errors import WeightsFault
 
-VERSION = 2
+VERSION = 3
 EARS, LIPS = "ears.onnx", "lips.onnx"
 _KEY = "mytalk"
 
@@ -19,8 +19,10 @@ class Config:
 
     look_ahead: int
     """Ticks that the encoder hears ahead."""
-    memory: int
-    """Numbers that the encoder remembers."""
+    memory: tuple[int, int, int, int]
+    """The ring of what the encoder remembers: keys and values of each block, heads, tokens, width of a head."""
+    waiting: int
+    """Numbers that it keeps beside that: the last frames of features, and what waits for the look-ahead."""
     heard: int
     """Width of its features."""
     components: int
@@ -29,11 +31,18 @@ class Config:
     """Numbers that the denoiser remembers, for each step."""
     steps: int
     """Denoising steps that are served."""
+    usual: tuple[float, ...]
+    """(L * 2,) where mouths of people usually are in speech, from rest, in the actor's unit (`engines.motion.space.lean`)."""
     temperature: float
     """The noise's standard deviation that is served."""
     training: str
     """Of the training that both come from."""
     version: int = VERSION
+
+    @property
+    def ring(self) -> tuple[str, ...]:
+        """The names of the encoder's inputs for `memory`, one for each of its first dimension."""
+        return tuple(f"{kind}_{block}" for block in range(self.memory[0] // 2) for kind in ("keys", "values"))
 
     def metadata(self) -> tuple[str, str]:
         """Key and value for an ONNX file."""
@@ -51,4 +60,4 @@ def read_config(metadata: Mapping[str, str], name: str) -> Config:
         raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
     if set(found) != {field.name for field in fields(Config)}:
         raise WeightsFault(f"The weights {name} do not say what they are.", mend)
-    return Config(**found)
+    return Config(**found | {"memory": tuple(found["memory"]), "usual": tuple(found["usual"])})

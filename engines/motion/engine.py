@@ -15,13 +15,14 @@ from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
 from engines.motion.config import EARS, LIPS, read_config
 from engines.motion.sampler import noise, sample
-from engines.motion.space import NEAR, identity, parted, unit
+from engines.motion.space import NEAR, Habit, identity, lean, parted, unit
 from engines.spec import TICK, Float
 
 # The mouth rests in silence: a net alone never quite does.
 _LOUD = -2.5  # of `features.loudness`: 25 dB under the level of speech
 _WAIT = 4  # quiet ticks before the mouth goes to rest; two of them are the look-ahead, so that a /p/ is not yet silence
 _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
+_LEAN, _STRAIGHTEN = 0.5, 0.1  # of the way to where the actor's mouth is in speech, and back, in a tick
 _EASE = 0.25  # of the way from the pose that an interruption left, in a tick
 _STEM = 3  # frames of the past that the encoder's stem reads
 
@@ -31,10 +32,10 @@ class Hearing:
     """What a conversation remembers of speech: all of it that an interruption forgets."""
 
     features: FeatureState
-    stem: Float
-    """(3, 80) the last frames heard."""
+    waiting: Float
+    """(N,) the last frames heard, for the encoder's stem, and what waits for its look-ahead."""
     memory: Float
-    """(M,) what the encoder remembers."""
+    """(2 * blocks, heads, tokens, width) the encoder's keys and values: a ring, tick t at 2 * t modulo its tokens."""
     hidden: Float
     """(steps, H) what the denoiser remembers, at each of its steps."""
     ticks: int
@@ -51,6 +52,8 @@ class MotionState:
     """What the net's 1 is for this actor, IOD."""
     who: Float
     """(I,) the actor's identity (`engines.motion.space.identity`)."""
+    lean: Float
+    """(L, 2) by how much the mouth of the actor is elsewhere in speech, IOD (`engines.motion.space.lean`)."""
     seed: int
     hearing: Hearing
     tick: int
@@ -59,6 +62,8 @@ class MotionState:
     """Ticks since speech was last loud."""
     awake: float
     """1 while there is speech, 0 when the mouth has come to rest."""
+    leaning: float
+    """How much of `lean` is taken up: 0 at rest, 1 in speech."""
     shown: Float
     """(L, 2) the last motion given."""
     held: float
@@ -95,12 +100,15 @@ class DiffusionMotion:
     def start(self, actor: Actor, seed: int = 0) -> MotionState:
         """See `MotionEngine.start`."""
         neutral = face.motion_of(actor.neutral)
-        return self.begin(neutral, unit(actor.opening_range), identity(neutral, actor.opening_range, actor.width_range), seed)
+        return self.begin(neutral, actor.opening_range, actor.width_range, actor.habit, seed)
 
-    def begin(self, neutral: Float, unit: float, who: Float, seed: int = 0) -> MotionState:
-        """The state of a new conversation with an actor of whom only these are known (see `MotionState`)."""
-        hearing = self._nothing_heard(features.start())
-        return MotionState(neutral, unit, who, seed, hearing, tick=0, quiet=_WAIT, awake=0.0, shown=neutral, held=0.0)
+    def begin(self, neutral: Float, opening_range: float, width_range: float, habit: Habit | None, seed: int = 0) -> MotionState:
+        """The state of a new conversation with an actor of whom only these are known: neutral is motion (L, 2)."""
+        one, usual = unit(opening_range), np.array(self._config.usual, np.float32).reshape(face.L, 2)
+        return MotionState(
+            neutral, one, identity(neutral, opening_range, width_range), lean(habit, neutral, one, usual), seed,
+            self._nothing_heard(features.start()), tick=0, quiet=_WAIT, awake=0.0, leaning=0.0, shown=neutral, held=0.0,
+        )  # fmt: skip
 
     def interrupt(self, state: MotionState) -> MotionState:
         """See `MotionEngine.interrupt`."""
@@ -108,9 +116,9 @@ class DiffusionMotion:
         return replace(state, hearing=self._nothing_heard(level), quiet=_WAIT, awake=0.0, held=1.0)
 
     def _nothing_heard(self, level: FeatureState) -> Hearing:
-        stem = np.full((_STEM, features.BANDS), features.FLOOR, np.float32)
-        hidden = np.zeros((self.steps, self._config.hidden), np.float32)
-        return Hearing(level, stem, np.zeros(self._config.memory, np.float32), hidden, 0)
+        waiting, memory = np.zeros(self._config.waiting, np.float32), np.zeros(self._config.memory, np.float32)
+        waiting[: _STEM * features.BANDS] = features.FLOOR
+        return Hearing(level, waiting, memory, np.zeros((self.steps, self._config.hidden), np.float32), 0)
 
     def step(self, states: Sequence[MotionState], speech: Float) -> tuple[list[MotionState], Float]:
         """See `MotionEngine.step`."""
@@ -118,23 +126,46 @@ class DiffusionMotion:
         if not states:
             return [], np.zeros((0, face.L, 2), np.float32)
         known = [state.hearing for state in states]
-        new = [features.step(hearing.features, block) for hearing, block in zip(known, speech, strict=True)]
-        mel = np.stack([np.concatenate([hearing.stem, frames]) for hearing, (_, frames) in zip(known, new, strict=True)])
-        age = np.array([hearing.ticks for hearing in known], np.float32)
-        ears = self._ears.run({"mel": mel, "age": age, "memory": np.stack([hearing.memory for hearing in known])})
-        hidden, moved = self._denoise(states, ears["heard"])
-        after, motion = [], np.empty((len(states), face.L, 2), np.float32)
+        levels, mel = features.step_all([hearing.features for hearing in known], speech)
+        heard, waiting, memory = self._hear(known, mel)
+        hidden, moved = self._denoise(states, heard)
+        loud = features.loudness(mel).max(1) > _LOUD
+        young = [hearing.ticks < self.look_ahead for hearing in known]
+        quiet = [0 if loud[b] else state.quiet + 1 for b, state in enumerate(states)]
+        awake = [min(max(state.awake + (_CLOSE if quiet[b] >= _WAIT else _OPEN), 0.0), 1.0) for b, state in enumerate(states)]
+        lent = [state.leaning + (_LEAN if awake[b] and not young[b] else -_STRAIGHTEN) for b, state in enumerate(states)]
+        leaning = [min(max(part, 0.0), 1.0) for part in lent]
+        held = [max(0.0, state.held - _EASE) for state in states]
+        gain = _column([0.0 if young[b] else state.unit * self.expressiveness * awake[b] for b, state in enumerate(states)])
+        share = _column([0.0 if young[b] else min(self.expressiveness, 1.0) * leaning[b] for b in range(len(states))])
+        kept = _column(held)
+        spoken = np.stack([state.neutral for state in states]) + share * np.stack([state.lean for state in states]) + moved * gain
+        motion = parted(kept * np.stack([state.shown for state in states]) + (1 - kept) * spoken, NEAR * gain[..., 0])
+        after = []
         for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
-            young = hearing.ticks < self.look_ahead
-            quiet = 0 if features.loudness(new[b][1]).max() > _LOUD else state.quiet + 1
-            awake = float(np.clip(state.awake + (_CLOSE if quiet >= _WAIT else _OPEN), 0, 1))
-            held = max(0.0, state.held - _EASE)
-            gain = 0.0 if young else state.unit * self.expressiveness * awake
-            motion[b] = parted(held * state.shown + (1 - held) * (state.neutral + moved[b] * gain), NEAR * gain)
-            remembered = hearing.hidden if young else hidden[b]
-            heard = Hearing(new[b][0], mel[b, -_STEM:], ears["memory_after"][b], remembered, hearing.ticks + 1)
-            after.append(replace(state, hearing=heard, tick=state.tick + 1, quiet=quiet, awake=awake, shown=motion[b].copy(), held=held))
+            remembered = hearing.hidden if young[b] else hidden[b]
+            new = Hearing(levels[b], waiting[b], memory[:, b], remembered, hearing.ticks + 1)
+            after.append(replace(
+                state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], leaning=leaning[b], shown=motion[b].copy(),
+                held=held[b],
+            ))  # fmt: skip
         return after, motion
+
+    def _hear(self, known: list[Hearing], mel: Float) -> tuple[Float, Float, Float]:
+        """Features (B, 2 * W); and what the encoder keeps: waiting (B, N), memory (2 * blocks, B, heads, tokens, width)."""
+        groups, heads, tokens, width = self._config.memory
+        memory = np.empty((groups, len(known), heads, tokens, width), np.float32)
+        for b, hearing in enumerate(known):
+            memory[:, b] = hearing.memory
+        ears = self._ears.run({
+            "mel": mel, "age": np.array([hearing.ticks for hearing in known], np.float32),
+            "waiting": np.stack([hearing.waiting for hearing in known]), **dict(zip(self._config.ring, memory, strict=True)),
+        })  # fmt: skip
+        new = ears["new"]
+        for b, hearing in enumerate(known):
+            at = hearing.ticks * new.shape[3] % tokens
+            memory[:, b, :, at : at + new.shape[3]] = new[b]
+        return ears["heard"], ears["waiting_after"], memory
 
     def _denoise(self, states: Sequence[MotionState], heard: Float) -> tuple[Float, Float]:
         """Hidden after (B, steps, H) and differences from rest (B, L, 2), in the actors' units."""
@@ -151,6 +182,11 @@ class DiffusionMotion:
 
         _, after = sample(denoise, drawn, [np.stack([state.hearing.hidden[step] for state in states]) for step in range(self.steps)])
         return np.stack(after, 1), moved
+
+
+def _column(numbers: list[float]) -> Float:
+    """(B, 1, 1): a number for each conversation's motion."""
+    return np.array(numbers, np.float32)[:, None, None]
 
 
 def _check(speech: Float, count: int) -> None:

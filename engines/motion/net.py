@@ -46,7 +46,11 @@ class Block(nn.Module):
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q(self.norm_1(x)), *keys.chunk(2, -1))
         )  # fmt: skip
-        x = x + self.o(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        return self.onward(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+
+    def onward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Tokens (B, T, W) after they saw what they looked at, (B, T, W)."""
+        x = x + self.o(seen)
         return x + self.down(F.gelu(self.up(self.norm_2(x))))
 
 

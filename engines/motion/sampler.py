@@ -6,7 +6,7 @@ Rectified flow (Liu et al., 2022) with x-prediction: at level s the net sees (1 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,8 +37,12 @@ def sample(
 
 def noise(seed: int, tick: int, size: int) -> Float:
     """(size,) standard normal noise of a tick, the same for a seed and a tick wherever it is drawn; ticks overlap a little."""
-    raw = [np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, tick + at])).standard_normal(size) for at in range(len(_TAPS))]
-    return (_taps() @ np.stack(raw)).astype(np.float32)
+    return (_taps() @ np.stack([_drawn(seed, tick + at, size) for at in range(len(_TAPS))])).astype(np.float32)
+
+
+@lru_cache(256)  # the next ticks want them again
+def _drawn(seed: int, tick: int, size: int) -> NDArray[np.float64]:
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, tick])).standard_normal(size)
 
 
 @cache

@@ -3,6 +3,7 @@
 face     the mean face, from the clips' landmarks
 presenter  the drawn presenter, enrolled
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
+renderer  the renderer's nets: clips packed, training, export, figures (an hour and a half on two cores)
 ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
 """
 
@@ -18,35 +19,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "presenter", "motion", "ablations"])
+    parser.add_argument("command", choices=["face", "presenter", "motion", "renderer", "ablations"])
     parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
-    parser.add_argument("--cache", type=Path, default=Path("cache/motion"), help="where packed clips and checkpoints are kept")
+    parser.add_argument(
+        "--cache", type=Path, help="where packed clips and checkpoints are kept; cache/motion or cache/renderer if not given"
+    )
     parser.add_argument("--length", type=float, default=1.0, help="of the training against what is shipped: 0.01 for a dry run")
-    parser.add_argument("--out", type=Path, default=Path("engines/weights"))
+    parser.add_argument(
+        "--out", type=Path, help="where weights go: engines/weights, or the cache for the renderer's, which are not shipped yet"
+    )
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
+    cache = options.cache or Path("cache") / ("renderer" if options.command == "renderer" else "motion")
+    out = options.out or (cache if options.command == "renderer" else Path("engines/weights"))
     if options.command == "face":
         from engines.train.shape import make_face
 
-        make_face(options.data, options.out)
+        make_face(options.data, out)
     elif options.command == "presenter":
         from engines.actor import BUILT_IN, save_actor
         from engines.portrait import preview
         from engines.presenter import make_presenter
 
-        folder = options.out.parent / "actors" / BUILT_IN
+        folder = out.parent / "actors" / BUILT_IN
         shutil.rmtree(folder, ignore_errors=True)
         actor = make_presenter()
         save_actor(actor, folder, preview(actor))
     elif options.command == "ablations":
         from engines.train.ablations import ablate
 
-        ablate(options.data, options.cache, options.length, options.variants)
+        ablate(options.data, cache, options.length, options.variants)
+    elif options.command == "renderer":
+        from engines.train import renderer
+
+        renderer.train_all(options.data, cache, out, renderer.scaled(renderer.Plan(free=options.free), options.length))
     else:
         from engines.train.motion import Plan, scaled, train_all
 
-        train_all(options.data, options.cache, options.out, scaled(Plan(free=options.free), options.length))
+        train_all(options.data, cache, out, scaled(Plan(free=options.free), options.length))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.enrol import Follower
-from engines.motion.space import rest_and_range, unit
+from engines.motion.space import habit, rest_and_range, unit
 from engines.spec import FPS, RATE, TICK, Picture
 from engines.tracker import Tracker
 
@@ -123,3 +123,14 @@ def in_units(clip: Clip) -> tuple[Float, Float, float]:
     """A clip's motion as difference from its own rest in the net's unit (N, L, 2); rest (L, 2); unit in IOD."""
     rest, reach, _ = rest_and_range(clip.motion[clip.seen])
     return (clip.motion - rest) / unit(reach), rest, unit(reach)
+
+
+def usual_habit(clips: list[Clip]) -> Float:
+    """(L, 2) where mouths are in speech, from their rest, in the net's unit: the mean over the people of the clips."""
+    people: dict[str, list[Float]] = {}
+    for clip in clips:
+        _, rest, one = in_units(clip)
+        found = habit(clip.motion[clip.seen])
+        if found is not None:
+            people.setdefault(clip.person, []).append((found.mean - rest) / one)
+    return np.asarray(np.mean([np.mean(own, 0) for own in people.values()], 0), np.float32)

@@ -1,15 +1,20 @@
-"""From torch to the ONNX files that are served: a tick at a time, memory in and out."""
+"""From torch to the ONNX files that are served: a tick at a time, what is remembered goes in and comes out, matrices in eight bits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import warnings
+from copy import deepcopy
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engines import features
 from engines.appearance.config import RendererConfig
@@ -19,39 +24,84 @@ from engines.train.pairs import Space
 
 _STEM = 3
 _NEVER = -1e4
+_STEPS = 127  # of a weight, to either side of zero
+_LARGE = 2000  # numbers of a matrix from which on it is kept in eight bits
 
 
 class EarsTick(nn.Module):
-    """`Ears`, a tick at a time: each block keeps its keys, and the tokens that wait for its look-ahead."""
+    """`Ears`, a tick at a time: each block keeps its keys and values in a ring of ticks, and the tokens that wait for its look-ahead.
+
+    The ring goes in, and only what is new comes out: the caller lays it over the oldest tick, at `age` modulo the ring.
+    """
 
     def __init__(self, ears: Ears) -> None:
         super().__init__()
-        self.ears = ears
-        self.waiting = [TOKENS * ahead for ahead in ears.look_ahead]
-        self.kept = [TOKENS * (ears.past + ahead) for ahead in ears.look_ahead]
+        self.ears, self.heads = ears, ears.blocks[0].heads
+        self.ring = max(ears.past - 1 + ahead for ahead in ears.look_ahead)  # ticks
+        self.stem = nn.ModuleList([_unrolled(layer) for layer in ears.stem])
 
     @property
-    def memory(self) -> int:
-        """Numbers in the memory of a conversation."""
-        return sum(w * self.ears.width + k * 2 * self.ears.width for w, k in zip(self.waiting, self.kept, strict=True))
+    def memory(self) -> tuple[int, int, int, int]:
+        """The ring's shape in a conversation: keys and values of each block, heads, tokens, width of a head."""
+        return 2 * len(self.ears.blocks), self.heads, TOKENS * self.ring, self.ears.width // self.heads
 
-    def forward(self, mel: Tensor, age: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """mel (B, 7, 80), age (B,) ticks heard before, memory (B, M) -> features (B, 2 * W), memory after (B, M)."""
-        ears, width = self.ears, self.ears.width
-        x = ears.tokens(mel, (age.long() * TOKENS) % CIRCLE)
-        newest, at, after = age, 0, []
-        for block, waiting, kept in zip(ears.blocks, self.waiting, self.kept, strict=True):
-            pending = memory[:, at : at + waiting * width].unflatten(1, (waiting, width))
-            at += waiting * width
-            keys = memory[:, at : at + kept * 2 * width].unflatten(1, (kept, 2 * width))
-            at += kept * 2 * width
-            keys = torch.cat([keys[:, TOKENS:], block.keys(x)], 1)
-            pending = torch.cat([pending, x], 1)
-            tick = newest[:, None] - torch.arange(kept - 1, -1, -1) // TOKENS
-            x = block(pending[:, :TOKENS], keys, (tick < 0).to(x.dtype)[:, None, None] * _NEVER)
-            after += [pending[:, TOKENS:].flatten(1), keys.flatten(1)]
-            newest = newest - waiting // TOKENS
-        return ears.norm(x).flatten(1), torch.cat(after, 1)
+    @property
+    def waiting(self) -> int:
+        """Numbers that a conversation keeps beside the ring: frames that the stem reads again, and tokens that wait."""
+        return _STEM * features.BANDS + TOKENS * sum(self.ears.look_ahead) * self.ears.width
+
+    def forward(self, mel: Tensor, age: Tensor, waiting: Tensor, *ring: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A tick of B conversations.
+
+        mel (B, 4, 80), age (B,) ticks heard before, waiting (B, N), and of each block keys and values (B, heads, tokens, width) ->
+        features (B, 2 * W), waiting after (B, N), new keys and values (B, 2 * blocks, heads, 2, width).
+        """
+        stem = _STEM * features.BANDS
+        frames = torch.cat([waiting[:, :stem].unflatten(1, (_STEM, features.BANDS)), mel], 1)
+        x, pending = self._tokens(frames, age), waiting[:, stem:].unflatten(1, (-1, self.ears.width))
+        after, new, late = [frames[:, -_STEM:].flatten(1)], [], 0
+        for at, (block, ahead) in enumerate(zip(self.ears.blocks, self.ears.look_ahead, strict=True)):
+            keys, values = ring[2 * at : 2 * at + 2]
+            own = [self._split(part) for part in block.keys(x).chunk(2, -1)]
+            new += own
+            if ahead:
+                queue = torch.cat([pending[:, TOKENS * late : TOKENS * (late + ahead)], x], 1)
+                after.append(queue[:, TOKENS:].flatten(1))
+                x = queue[:, :TOKENS]
+            q = self._split(block.q(block.norm_1(x))) * (self.ears.width // self.heads) ** -0.5
+            score = torch.cat([q @ keys.transpose(2, 3), q @ own[0].transpose(2, 3)], -1) + self._mask(age, late, ahead)
+            share = score.softmax(-1)
+            seen = share[..., :-TOKENS] @ values + share[..., -TOKENS:] @ own[1]
+            x = block.onward(x, seen.transpose(1, 2).flatten(2))
+            late += ahead
+        return self.ears.norm(x).flatten(1), torch.cat(after, 1), torch.stack(new, 1)
+
+    def _tokens(self, frames: Tensor, age: Tensor) -> Tensor:
+        """`Ears.tokens` of (B, 7, 80), its convolutions as matrices: quicker where frames are so few."""
+        first, second = self.stem
+        x = F.gelu(first(torch.cat([frames[:, at : at + 5] for at in range(3)], -1)))
+        x = F.gelu(second(torch.stack([x[:, 0:3].flatten(1), x[:, 2:5].flatten(1)], 1)))
+        place = (age.long() * TOKENS)[:, None] + torch.arange(TOKENS)
+        return x + self.ears.circle[place % CIRCLE]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, heads, T, W / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _mask(self, age: Tensor, late: int, ahead: int) -> Tensor:
+        """(B, 1, 1, tokens + 2), 0 for what a block may see that hears `late` ticks late: not what is too old, or was never heard."""
+        place = torch.arange(self.ring)
+        now = (age - self.ring * torch.floor(age / self.ring))[:, None]
+        ago = torch.cat([now - place + self.ring * (now <= place), torch.zeros_like(now)], 1)  # 1 is the tick before this one
+        hidden = (ago > self.ears.past - 1 + ahead) | (ago > age[:, None] - late)
+        return (hidden.to(age.dtype) * _NEVER).repeat_interleave(TOKENS, 1)[:, None, None]
+
+
+def _unrolled(layer: nn.Conv1d) -> nn.Linear:
+    """A convolution over time as a matrix over the frames that it reads, one after the other."""
+    linear = nn.Linear(layer.in_channels * layer.kernel_size[0], layer.out_channels)
+    linear.weight.data, linear.bias.data = layer.weight.data.transpose(1, 2).flatten(1), layer.bias.data
+    return linear
 
 
 class LipsTick(nn.Module):
@@ -59,7 +109,9 @@ class LipsTick(nn.Module):
 
     def __init__(self, net: Denoiser, space: Space) -> None:
         super().__init__()
-        self.net = net
+        self.net = deepcopy(net)
+        for layer in self.net.layers:
+            layer.memory, layer.near = _Cell(layer.memory), _Taps(layer.near)
         self.register_buffer("mean", torch.tensor(space.mean))
         self.register_buffer("decode", torch.tensor(space.decode))
 
@@ -69,19 +121,95 @@ class LipsTick(nn.Module):
         return clean[:, 0], self.mean + clean[:, 0] @ self.decode, after
 
 
-def export(ears: Ears, net: Denoiser, space: Space, out: Path, steps: int, temperature: float, training: str) -> Config:
-    """Write both files with their configuration inside, and their hashes."""
-    tick, lips = EarsTick(ears).eval(), LipsTick(net, space).eval()
+class _Cell(nn.Module):
+    """A GRU of one tick, called as torch's: as matrices it is quicker than the backend's own for sequences."""
+
+    def __init__(self, whole: nn.GRU) -> None:
+        super().__init__()
+        self.given, self.kept = (nn.Linear(whole.hidden_size, 3 * whole.hidden_size) for _ in range(2))
+        for linear, kind in ((self.given, "ih"), (self.kept, "hh")):
+            linear.weight.data = getattr(whole, f"weight_{kind}_l0").data
+            linear.bias.data = getattr(whole, f"bias_{kind}_l0").data
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, 1, W) and state (1, B, W), and both after."""
+        (reset, update, new), (reset_kept, update_kept, new_kept) = self.given(x[:, 0]).chunk(3, -1), self.kept(state[0]).chunk(3, -1)
+        update = (update + update_kept).sigmoid()
+        after = (1 - update) * (new + (reset + reset_kept).sigmoid() * new_kept).tanh() + update * state[0]
+        return after[:, None], after[None]
+
+
+class _Taps(nn.Module):
+    """A convolution of each channel over as many ticks as it reads.
+
+    Tick for tick: OpenVINO 2026.4 goes wrong in a product summed over the transposed axis where there is more than one conversation.
+    """
+
+    def __init__(self, whole: nn.Conv1d) -> None:
+        super().__init__()
+        self.taps, self.bias = nn.ParameterList(whole.weight[:, 0].detach().unbind(-1)), whole.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, W, taps) -> (B, W, 1)."""
+        return sum((x[..., at] * tap for at, tap in enumerate(self.taps)), self.bias)[..., None]
+
+
+def export(
+    ears: Ears, net: Denoiser, space: Space, usual: NDArray[np.float32], out: Path, *, steps: int, temperature: float, training: str
+) -> Config:  # fmt: skip
+    """Write both files, of the nets `rounded`, with their configuration inside, and their hashes."""
+    tick, lips = EarsTick(rounded(ears)).eval(), LipsTick(rounded(net), space).eval()
     config = Config(
-        look_ahead=sum(ears.look_ahead), memory=tick.memory, heard=TOKENS * ears.width, components=net.motion, hidden=net.hidden,
-        steps=steps, temperature=temperature, training=training,
+        look_ahead=sum(ears.look_ahead), memory=tick.memory, waiting=tick.waiting, heard=TOKENS * ears.width, components=net.motion,
+        hidden=net.hidden, steps=steps, usual=tuple(round(float(part), 5) for part in usual.ravel()), temperature=temperature,
+        training=training,
     )  # fmt: skip
     two = torch.zeros(2)
-    write(tick, {"mel": torch.zeros(2, _STEM + features.FRAMES, features.BANDS), "age": two, "memory": torch.zeros(2, tick.memory)},
-          ["heard", "memory_after"], out / EARS, config)  # fmt: skip
+    inputs = {"mel": torch.zeros(2, features.FRAMES, features.BANDS), "age": two, "waiting": torch.zeros(2, tick.waiting)}
+    ring = {name: torch.zeros(2, *tick.memory[1:]) for name in config.ring}
+    write(tick, inputs | ring, ["heard", "waiting_after", "new"], out / EARS, config)
     inputs = {"heard": torch.zeros(2, config.heard), "noisy": torch.zeros(2, net.motion), "level": two, "who": torch.zeros(2, net.who)}
     write(lips, inputs | {"hidden": torch.zeros(2, net.hidden)}, ["clean", "motion", "hidden_after"], out / LIPS, config)
     return config
+
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def rounded(net: Net) -> Net:
+    """A copy whose large matrices eight bits can hold: the weights of each output are whole steps, 127 to its greatest.
+
+    A tick multiplies each weight once or twice, so that it waits for memory: a quarter of the bytes is half of the time.
+    """
+    net = deepcopy(net)
+    for weight in net.parameters():
+        if weight.dim() > 1 and weight.numel() >= _LARGE:
+            rows = weight.data.flatten(1)
+            step = rows.abs().amax(1, keepdim=True).clamp(min=1e-12) / _STEPS
+            weight.data = ((rows / step).round() * step).view_as(weight)
+    return net
+
+
+def _pack(model: onnx.ModelProto) -> None:
+    """Keep the matrices that eight bits can hold so; nothing is lost. The backend multiplies by them in float32."""
+    columns = {node.input[1]: _by_column(node) for node in model.graph.node if node.op_type in ("MatMul", "Gemm")}
+    for given in [given for given in model.graph.initializer if given.name in columns]:
+        matrix = onnx.numpy_helper.to_array(given)
+        axis = 1 if columns[given.name] else 0
+        step = np.maximum(np.abs(matrix).max(1 - axis), 1e-12).astype(np.float32) / _STEPS
+        whole = matrix / np.expand_dims(step, 1 - axis)
+        if matrix.size < _LARGE or np.abs(whole - whole.round()).max() > 1e-3:
+            continue
+        model.graph.initializer.remove(given)
+        parts = {"steps": whole.round().astype(np.int8), "step": step, "zero": np.zeros(len(step), np.int8)}
+        names = {part: f"{given.name}.{part}" for part in parts}
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(value, names[part]) for part, value in parts.items())
+        model.graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", list(names.values()), [given.name], axis=axis))
+
+
+def _by_column(node: onnx.NodeProto) -> bool:
+    """Whether the outputs are the columns of a node's matrix."""
+    return not any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
 
 
 def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, config: Config | RendererConfig) -> None:
@@ -94,6 +222,7 @@ def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: P
             dynamic_axes={name: {0: "conversations"} for name in (*inputs, *outputs)},
         )  # fmt: skip
     model = onnx.load(str(partial))
+    _pack(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = config.metadata()
     onnx.save(model, str(partial))

@@ -27,12 +27,12 @@ from engines.motion.config import EARS, LIPS
 from engines.motion.engine import DiffusionMotion
 from engines.motion.net import Denoiser, Ears
 from engines.motion.sampler import noise
-from engines.motion.space import IDENTITY, NEAR, identity, parted, unit
+from engines.motion.space import IDENTITY, NEAR, identity, lean, parted, unit
 from engines.spec import TICK
 from engines.train import device, report, timing
 from engines.train.augment import spoil
 from engines.train.corpus import HELD_OUT, prepare_speech, sound
-from engines.train.data import Clip, in_units, prepare
+from engines.train.data import Clip, in_units, prepare, usual_habit
 from engines.train.diffusion import Recipe, predict, train_denoiser, train_student, walk
 from engines.train.ears import TAUGHT, Labels, distil, teach
 from engines.train.export import export
@@ -133,6 +133,8 @@ class Taught:
     """(N, 200, 2 * W) speech without a face, heard."""
     held: list[Clip]
     """Clips of people that no training has seen (see `Plan.held`)."""
+    usual: Float
+    """(L, 2) `engines.train.data.usual_habit`."""
 
 
 def learn(ground: Ground, plan: Plan) -> Taught:
@@ -188,7 +190,7 @@ def learn(ground: Ground, plan: Plan) -> Taught:
             for row, part in zip(some, wide, strict=True)
         ]
     print(f"{len(train)} clips of {len({clip.person for clip in train})} people, {len(made)} lessons", flush=True)
-    return Taught(ears, space, made, wide, held)
+    return Taught(ears, space, made, wide, held, usual_habit(train))
 
 
 def apart(person: str) -> bool:
@@ -212,9 +214,11 @@ def train_all(data: Path, cache: Path, out: Path, plan: Plan) -> None:
     )  # fmt: skip
     training = f"{'free ' if plan.free else ''}{_key(plan)}, seed {plan.seed}"
     space = replace(taught.space, mean=plan.gain * taught.space.mean, decode=plan.gain * taught.space.decode)
-    export(taught.ears.cpu(), student.cpu(), space, out, plan.steps, plan.temperature, training)
+    export(
+        taught.ears.cpu(), student.cpu(), space, taught.usual, out, steps=plan.steps, temperature=plan.temperature, training=training
+    )  # fmt: skip
     timing.write(out / TIMING, ground.timing)
-    judge(ground.clips, taught.ears, teacher, space, plan, out, cache)
+    judge(ground.clips, replace(taught, space=space), teacher, plan, out, cache)
 
 
 def guessed(nets: list[Denoiser], taught: NDArray[np.float16], guidance: float, seed: int) -> dict[str, NDArray[Any]]:
@@ -230,11 +234,15 @@ def guessed(nets: list[Denoiser], taught: NDArray[np.float16], guidance: float, 
     return {"components": np.concatenate(components), "who": who}
 
 
-def judge(clips: list[Clip], ears: Ears, teacher: Denoiser, space: Space, plan: Plan, out: Path, cache: Path) -> None:
+def judge(clips: list[Clip], taught: Taught, teacher: Denoiser, plan: Plan, out: Path, cache: Path) -> None:
     """Print the student's figures as it is served beside the teacher's, on val-unseen."""
     unseen = [clip for clip in clips if clip.split == "val-unseen"]
     ears_net, lips_net = (CpuNet((out / name).read_bytes()) for name in (EARS, LIPS))
-    systems = {f"teacher, {steps} steps": said_by_teacher(unseen, ears, teacher.cpu(), space, plan, steps) for steps in (32, 2)}
+    teacher = teacher.cpu()
+    systems = {
+        f"teacher, {steps} steps": said_by_teacher(unseen, taught.ears, teacher, taught.space, plan, steps, taught.usual)
+        for steps in (32, 2)
+    }
     for name, shown in systems.items():
         folder = cache / "said" / name.replace(", ", "-").replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
@@ -246,20 +254,23 @@ def judge(clips: list[Clip], ears: Ears, teacher: Denoiser, space: Space, plan: 
         print(f"\n{title}\n\n" + report.table({name: report.judged(chosen, shown) for name, shown in systems.items()}), flush=True)
 
 
-def said_by_teacher(clips: list[Clip], ears: Ears, net: Denoiser, space: Space, plan: Plan, steps: int) -> dict[str, Float]:
-    """The teacher's motion of every clip by its file, whole clips at once."""
+def said_by_teacher(
+    clips: list[Clip], ears: Ears, net: Denoiser, space: Space, plan: Plan, steps: int, usual: Float | None = None
+) -> dict[str, Float]:
+    """The teacher's motion of every clip by its file, whole clips at once; people's habits are followed where the usual one is given."""
     ahead = sum(plan.look_ahead)
     heard = hear(ears, (np.pad(clip.speech, (0, ahead * TICK)) for clip in clips))
     out = {}
     for at, (clip, features) in enumerate(zip(clips, heard, strict=True)):
-        rest, reach, wide = report.first_half(clip)
+        rest, reach, wide, own = report.first_half(clip)
         count = len(clip.motion)
         drawn = np.stack([noise(at, tick + ahead, COMPONENTS) for tick in range(count)]) * np.float32(plan.temperature)
         if plan.teacher.diffusion:
             components = predict(net, features[:count], identity(rest, reach, wide), drawn, steps, plan.guidance)
         else:
             components = predict(net, features[:count], identity(rest, reach, wide), 0 * drawn, 1)
-        out[clip.file] = parted(rest + space.motion(components) * unit(reach), NEAR * unit(reach))
+        middle = rest if usual is None else rest + lean(own, rest, unit(reach), usual)
+        out[clip.file] = parted(middle + space.motion(components) * unit(reach), NEAR * unit(reach))
     return out
 
 

@@ -7,9 +7,12 @@ of the features of random convolutions, and of neighbouring frames' changes; the
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,8 +25,9 @@ from torch import Tensor, nn
 from engines.appearance.config import NETS, RendererConfig
 from engines.appearance.net import Renderer, blend, larger
 from engines.train import device
-from engines.train.crops import PLACE, Half, neighbours
+from engines.train.crops import PLACE, Half, drawn_halves, neighbours, prepare_crops
 from engines.train.export import write
+from engines.train.motion import apart
 
 MOUTH = np.array([1.6, 1.8], np.float32)  # the mouth's box against the lips', as figures have it
 
@@ -296,16 +300,17 @@ def train(
     if path.exists():
         saved = torch.load(path, weights_only=True)
         for part, name in ((net, "net"), (kept, "kept"), (optimiser, "optimiser")):
-            part.load_state_dict(saved[name])  # type: ignore[attr-defined]
+            part.load_state_dict(saved[name])
         done = saved["done"]
-    began, total, sums = time.monotonic(), sum(phase.steps for phase in plan.phases), {}
+    began, total = time.monotonic(), sum(phase.steps for phase in plan.phases)
+    sums: dict[str, float] = {}
     while done < total:
         phase, at = phase_of(plan, done)
         for group in optimiser.param_groups:
-            group["lr"] = phase.rate * min(1, (at + 1) / 100) * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * at / phase.steps)))
+            group["lr"] = phase.rate * min(1, (at + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * at / phase.steps)))
         random = np.random.default_rng([plan.seed, done])
         batch = deal.batch(random)
-        inside = int(random.choice([phase.inside, phase.inside, phase.inside * 4 // 3 // 8 * 8]))
+        inside = int(random.choice([phase.inside, phase.inside, phase.inside * 4 // 3 // 16 * 16]))
         found = losses(show(net, batch, inside, phase.shown), plan, features)
         optimiser.zero_grad()
         torch.stack(list(found.values())).sum().backward()
@@ -334,6 +339,24 @@ def train(
     return kept
 
 
+def train_all(data: Path, cache: Path, out: Path, plan: Plan) -> None:
+    """Pack, train, export; prints figures on people held out of `train`, and leaves a preview of them in the cache."""
+    halves = [half for half in prepare_crops(data, cache / "crops") if half.free != "no" and not (plan.free and half.free != "yes")]
+    held = [half for half in halves if apart(half.person)]
+    taught = [half for half in halves if not apart(half.person)] + drawn_halves(cache / "crops")
+    key = hashlib.sha256(json.dumps(asdict(plan)).encode()).hexdigest()[:8]
+    net = train(taught, held[::2], plan, cache / f"renderer-{key}.pt")
+    side = plan.phases[-1].inside
+    preview(net, held[:12], cache / f"renderer-{key}.png", side)
+    print(judge(net, held, side, references=plan.references))
+    export(net, plan, side, out, key)
+
+
+def scaled(plan: Plan, length: float) -> Plan:
+    """A plan so many times as long."""
+    return replace(plan, phases=tuple(replace(phase, steps=max(2, round(phase.steps * length))) for phase in plan.phases))
+
+
 def phase_of(plan: Plan, done: int) -> tuple[Phase, int]:
     """The phase of a step, and how far in it."""
     for phase in plan.phases:
@@ -356,6 +379,7 @@ def preview(net: Renderer, halves: list[Half], path: Path, inside: int, side: in
 
 def export(net: Renderer, plan: Plan, side: int, out: Path, training: str) -> None:
     """Write the four files that are served, for pictures of `side`, with their configuration inside and their hashes."""
+    out.mkdir(parents=True, exist_ok=True)
     net, config = net.eval(), RendererConfig(side, plan.references, training)
     two, half, k, width = 2, side // 4, plan.references, plan.width
     lips, face = torch.zeros(two, 3, side, side), torch.zeros(two, 4, side, side)

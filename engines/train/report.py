@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.motion.engine import DiffusionMotion, MotionState
-from engines.motion.space import identity, rest_and_range, unit
+from engines.motion.space import Habit, habit, rest_and_range, unit
 from engines.spec import FPS, RATE, TICK
 from engines.train.augment import band, noise, with_noise
 from engines.train.data import Clip
-from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, speech_frames
+from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, lip_error, speech_frames
 from engines.train.mouths import CLOSED, ROUND, TOOTHED, letter_of
 from engines.train.voices import SENTENCES, Said, say, voices
 
@@ -25,15 +25,35 @@ Float = NDArray[np.float32]
 LANGUAGES = ("en", "de", "fr", "es")
 
 
-def first_half(clip: Clip) -> tuple[Float, float, float]:
-    """Rest, opening range and width range of a clip's person as enrolment finds them in its first half."""
-    half = slice(0, max(len(clip.motion) // 2, 25))
-    return rest_and_range(clip.motion[half][clip.seen[half]])
+def first_half(clip: Clip) -> tuple[Float, float, float, Habit | None]:
+    """Rest (L, 2), opening range, width range and habit of a clip's person as enrolment finds them in its first half."""
+    half = _half(clip)
+    known = clip.motion[:half][clip.seen[:half]]
+    return *rest_and_range(known), habit(known)
 
 
-def state_of(engine: DiffusionMotion, rest: Float, reach: float, wide: float, seed: int = 0) -> MotionState:
-    """A new conversation of the engine with an actor known by rest (L, 2) and ranges only."""
-    return engine.begin(rest, unit(reach), identity(rest, reach, wide), seed)
+def _half(clip: Clip) -> int:
+    return max(len(clip.motion) // 2, 25)
+
+
+def second_half(clips: Sequence[Clip], shown: Mapping[str, Mapping[str, Float]]) -> dict[str, float]:
+    """Lip error, % IOD, of systems in the speech of the clips' second halves alone, of which enrolment has seen nothing.
+
+    Beside them: a mouth kept still where it was in the first half's speech on average, and one where it is itself in the second's.
+    """
+    errors: dict[str, list[float]] = {}
+    for clip in clips:
+        speaking = speech_frames(clip.speech, len(clip.motion)) & clip.seen
+        later = np.arange(len(clip.motion)) >= _half(clip)
+        if min((speaking & later).sum(), (speaking & ~later).sum()) < LEAST // 2:
+            continue
+        kept = {
+            f"a mouth kept still, as it was in the {name} half": np.broadcast_to(clip.motion[speaking & there].mean(0), clip.motion.shape)
+            for name, there in (("first", ~later), ("second", later))
+        }
+        for name, motion in [*((name, made[clip.file]) for name, made in shown.items()), *kept.items()]:
+            errors.setdefault(name, []).append(lip_error(clip.motion, motion, speaking & later))
+    return {name: float(np.mean(found)) for name, found in errors.items()} | {"clips": float(len(next(iter(errors.values()))))}
 
 
 def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -> Float:
@@ -45,12 +65,15 @@ def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -
     return np.stack(shown[engine.look_ahead :])
 
 
-def said_by(engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Float], Float] | None = None) -> dict[str, Float]:
-    """Motion of every clip by its file; `change` is done to the speech first."""
+def said_by(
+    engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Float], Float] | None = None, *, habits: bool = True
+) -> dict[str, Float]:
+    """Motion of every clip by its file; `change` is done to the speech first. Without `habits` nobody's is known."""
     out = {}
     for at, clip in enumerate(clips):
         speech = clip.speech if change is None else change(clip.speech)
-        out[clip.file] = through_engine(engine, state_of(engine, *first_half(clip), seed=at), speech)
+        rest, reach, wide, own = first_half(clip)
+        out[clip.file] = through_engine(engine, engine.begin(rest, reach, wide, own if habits else None, seed=at), speech)
     return out
 
 
@@ -62,7 +85,7 @@ def judged(clips: Sequence[Clip], shown: Mapping[str, Float]) -> dict[str, NDArr
         speaking = speech_frames(clip.speech, len(motion)) & clip.seen
         if speaking.sum() >= LEAST:
             rows.append(all_figures(clip.motion, motion, speaking))
-            rest, reach, _ = first_half(clip)
+            rest, reach, *_ = first_half(clip)
             true.append((clip.motion - rest) / unit(reach))
             given.append((motion - rest) / unit(reach))
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
