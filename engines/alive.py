@@ -35,6 +35,7 @@ _FARTHEST = 0.075  # IOD: what the head moves at most
 _PULL = 0.25  # between face and border the picture is drawn out by this share at most
 _STILL = 0.005  # what goes with the head less than this is not moved at all
 _CELLS = 16  # of the field in an IOD
+_BAND = 16  # rows of cells that are moved at a time
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
 
 _BLINK = (0.4, 0.9, 1.0, 0.8, 0.45, 0.15)  # shut fast, open slowly
@@ -196,18 +197,22 @@ def _from_where(field: _Field, move: Float, breath: float) -> Float:
 
 
 def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
-    """Write into `out` what moves of the photo."""
+    """Write into `out` what moves of the photo; in bands, so that a large photo needs no large maps."""
     _, *chroma = planes(photo.picture)
     luma, *moved = planes(out)
     for sources, targets, finer, half in (((photo.twice,), (luma,), 2, 1), (chroma, moved, 1, 2)):
-        x0, y0 = field.corner[0] // half, field.corner[1] // half
-        high, wide = (n * field.step // half for n in back.shape[:2])
-        full = cv2.resize(back, (wide, high), interpolation=cv2.INTER_CUBIC)[: targets[0].shape[0] - y0, : targets[0].shape[1] - x0]
-        high, wide = full.shape[:2]
-        x = full[:, :, 0] * np.float32(finer / half) + np.arange(x0, x0 + wide, dtype=np.float32) * finer
-        y = full[:, :, 1] * np.float32(finer / half) + np.arange(y0, y0 + high, dtype=np.float32)[:, None] * finer
-        for source, target in zip(sources, targets, strict=True):
-            target[y0 : y0 + high, x0 : x0 + wide] = cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        cell, x0 = field.step // half, field.corner[0] // half
+        for row in range(0, len(back), _BAND):
+            low, high = max(row - 2, 0), row + _BAND + 2  # what cubic interpolation sees
+            band = back[low:high] * np.float32(finer / half)
+            full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_CUBIC)
+            y0 = field.corner[1] // half + row * cell
+            full = full[(row - low) * cell :][: min(_BAND * cell, len(targets[0]) - y0), : targets[0].shape[1] - x0]
+            tall, wide = full.shape[:2]
+            x = full[:, :, 0] + np.arange(x0, x0 + wide, dtype=np.float32) * finer
+            y = full[:, :, 1] + np.arange(y0, y0 + tall, dtype=np.float32)[:, None] * finer
+            for source, target in zip(sources, targets, strict=True):
+                target[y0 : y0 + tall, x0 : x0 + wide] = cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
