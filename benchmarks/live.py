@@ -40,6 +40,7 @@ SERVE = """
 import sys
 from pathlib import Path
 from realtime.server.app import serve
+from realtime.server.options import Options
 if __name__ == "__main__":
     if sys.argv[1] == "clapper":
         from realtime.testing import FakePipeline, FakeStore
@@ -47,7 +48,7 @@ if __name__ == "__main__":
     else:
         from engines.actor import Store
         from realtime.testing import StampedPipeline
-        serve(store=Store(Path(sys.argv[2])), port=0, default_actor=sys.argv[3], pipeline=StampedPipeline)
+        serve(store=Store(Path(sys.argv[2])), port=0, options=Options(actor=sys.argv[3]), pipeline=StampedPipeline)
 """
 FLAGS = [
     "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from engines.actor import Actor
-from engines.errors import UnknownActor
+from engines.errors import ActorFault, UnknownActor
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import WallClock
@@ -80,6 +80,23 @@ class FakeStore:
             raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(self.actors)}?")
         return Path(tempfile.gettempdir()) / "mytalk-no-such-folder"
 
+    def folder(self, name: str) -> Path:
+        """See `Store.folder`."""
+        return Path(tempfile.gettempdir()) / "mytalk-no-such-folder" / name
+
+    def about(self, name: str) -> dict[str, int | float | str]:
+        """See `Store.about`."""
+        self.find(name)
+        return {"name": name, "width": self.size[0], "height": self.size[1], "frames": 1, "source": "nothing"}
+
+    def add(self, actor: Any, preview: bytes = b"") -> Path:
+        """Fakes are as many as they are. Raises ActorFault."""
+        raise ActorFault("To fakes nothing is added.")
+
+    def remove(self, name: str) -> None:
+        """Fakes stay. Raises ActorFault."""
+        raise ActorFault("Fakes stay.")
+
     def load(self, name: str) -> Any:
         """A fake actor."""
         width, height = self.size
@@ -117,7 +134,13 @@ class FakePipeline:
         """See `Pipeline.start`."""
         return FakeConversation(actor)
 
-    def step(self, conversations: Sequence[FakeConversation], speech: Float) -> tuple[list[FakeConversation], list[Picture | None]]:
+    def interrupt(self, conversation: FakeConversation) -> FakeConversation:
+        """See `Pipeline.interrupt`."""
+        return replace(conversation, loud=((False,) * PARTS,) * len(conversation.loud))
+
+    def step(
+        self, conversations: Sequence[FakeConversation], speech: Float, unseen: Collection[int] = ()
+    ) -> tuple[list[FakeConversation], list[Picture | None]]:
         """See `Pipeline.step`."""
         if self.cost:
             clock = WallClock()
@@ -125,12 +148,13 @@ class FakePipeline:
             while clock.now() < end:  # busy, as an engine is
                 pass
         after, pictures = [], []
-        for conversation, heard in zip(conversations, speech, strict=True):
+        for row, (conversation, heard) in enumerate(zip(conversations, speech, strict=True)):
             if conversation.actor.name == "broken" and conversation.tick == 10:
                 raise RuntimeError("as declared")
             loud = (*conversation.loud, loud_parts(heard, self.loud))[-1 - self.look_ahead :]
             shown = conversation.tick - self.look_ahead
-            pictures.append(self._draw(conversation.actor, shown, loud[0]) if shown >= 0 else None)
+            seen = shown >= 0 and row not in unseen
+            pictures.append(self._draw(conversation.actor, shown, loud[0]) if seen else None)
             after.append(replace(conversation, tick=conversation.tick + 1, loud=loud))
         return after, pictures
 
@@ -160,11 +184,17 @@ class StampedPipeline:
         """See `Pipeline.start`."""
         return self._pipeline.start(actor, seed, first), ()
 
+    def interrupt(
+        self, conversation: tuple[Conversation, tuple[tuple[bool, ...], ...]]
+    ) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
+        """See `Pipeline.interrupt`."""
+        return self._pipeline.interrupt(conversation[0]), ((False,) * PARTS,) * len(conversation[1])
+
     def step(
-        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float
+        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float, unseen: Collection[int] = ()
     ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
         """See `Pipeline.step`."""
-        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech)
+        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen)
         loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]
         stamped: list[Picture | None] = []
         for picture, parts in zip(pictures, loud, strict=True):
