@@ -243,6 +243,11 @@ class Streams:
         self._queue.clear()
         return streams
 
+    @property
+    def waiting(self) -> int:
+        """Samples that have not been taken yet, of all of them."""
+        return sum(stream.waiting for stream in self._queue)
+
     def __bool__(self) -> bool:
         return any(not stream.done for stream in self._queue)
 

@@ -310,6 +310,7 @@ class Session:
             "holds": pacer.held if pacer else 0,
             "skips": pacer.skipped if pacer else 0,
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
+            "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
             "queue_depth": len(self._asked) + len(self._waiting),
             "dropped_ms": round(self._microphone.dropped / timeline.WIRE_RATE * 1000) if self._microphone else 0,
             "engine_restarts": self._engine.restarts,

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from engines.errors import Fault, SpeechFault
 from realtime import timeline
 from realtime.clock import Clock
-from realtime.errors import MediaFault, problem
+from realtime.errors import MediaFault
 from realtime.media import SOUNDS, probe
 from realtime.server.faults import Busy, TooLarge, WrongType
 from realtime.server.intake import Stream
@@ -124,6 +124,7 @@ class Talk:
         self._stream = Stream(AHEAD_S * timeline.WIRE_RATE)
         self._pcm: Pcm | None = None
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
+        self._over = False
 
     async def run(self, socket: web.WebSocketResponse, rate: int | None) -> None:
         """Until either side ends it."""
@@ -132,6 +133,8 @@ class Talk:
         telling = asyncio.create_task(self._tell_all(socket), name=f"events {self._session.name}")
         try:
             async for message in socket:
+                if self._over:
+                    break
                 if message.type is WSMsgType.BINARY:
                     await self._put(message.data)
                 elif message.type is WSMsgType.TEXT:
@@ -139,7 +142,7 @@ class Talk:
             if self._pcm and socket.close_code != 1001:
                 await self._flush()
         except Fault as fault:
-            self._tell("error", **problem(fault))
+            self._tell("error", code=fault.code, detail=fault.message, hint=fault.hint)
             self._tell(None)
             await asyncio.wait([telling], timeout=5)
         finally:
@@ -156,9 +159,9 @@ class Talk:
             await self._say(sound, generation)
 
     async def _say(self, sound: timeline.Float, generation: int) -> None:
-        while not self._stream.room:
+        while not self._stream.room and not self._over:
             await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-        if len(sound) and generation == self._session.generation:
+        if len(sound) and generation == self._session.generation and not self._over:
             self._session.say(self._stream, sound)
             await self._clock.sleep_until(0)  # others' turn
 
@@ -226,6 +229,7 @@ class Talk:
 
     def ended(self) -> None:
         """See `Follower.ended`."""
+        self._over = True
         self._tell("ended")
         self._tell(None)
 

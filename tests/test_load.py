@@ -1,0 +1,76 @@
+"""What a machine carries, and what it leaves out when it cannot: pure, in ticks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from realtime.load import MOST, Costs, Overload
+
+
+@pytest.mark.parametrize(
+    ("engine", "wire", "cores", "carried"),
+    [
+        ({1: 0.016, 2: 0.030, 4: 0.058}, 0.008, 2, 2),  # the engine's core is full with two
+        ({1: 0.016, 2: 0.030, 4: 0.058}, 0.008, 1, 1),
+        ({1: 0.002, 2: 0.003, 4: 0.005}, 0.008, 2, 7),  # the wires are
+        ({1: 0.050, 2: 0.100, 4: 0.200}, 0.008, 2, 1),  # too slow for one: it gets fewer pictures
+        ({1: 0.0, 2: 0.0, 4: 0.0}, 0.0, 2, MOST),
+        ({1: 0.010}, 0.0, 64, 3),
+    ],
+)
+def test_what_was_measured_says_how_many_sessions_fit(engine: dict[int, float], wire: float, cores: int, carried: int) -> None:
+    assert Costs(engine, wire, cores).carried() == carried
+
+
+def test_a_viewer_takes_less_room_than_a_session() -> None:
+    costs = Costs({1: 0.014, 2: 0.028, 4: 0.056}, 0.006, 2)
+    assert costs.fits(2, 5)
+    assert not costs.fits(2, 7)
+    assert not costs.fits(3, 3)
+
+
+def simulate(cost: float, seconds: float, other: float = 0.0) -> tuple[float, float, Overload]:
+    """An engine whose pictures cost `cost` and whose hearing costs `other`: share of pictures made at the end, most that waited."""
+    overload, made, waited, free = Overload(), [], [], 0.0
+    done = 0
+    while free < seconds:
+        now = max(free, done * 0.04)
+        waiting = int(now / 0.04) - done + 1
+        overload.step(waiting)
+        waited.append(waiting)
+        seen = 0 not in overload.unseen([(1, done)])
+        made.append(seen)
+        free = now + other + (cost if seen else 0.0)
+        done += 1
+    return float(np.mean(made[len(made) // 2 :])), max(waited), overload
+
+
+def test_an_engine_in_time_leaves_nothing_out() -> None:
+    assert simulate(0.03, 60)[0] == 1.0
+
+
+def test_an_engine_that_is_too_slow_leaves_out_every_other_picture_and_its_delay_does_not_grow() -> None:
+    share, waited, overload = simulate(0.05, 60, 0.01)
+    assert 0.5 <= share < 0.65  # it tries the full rate again, ever more rarely
+    assert waited <= 12
+    assert overload.halved
+
+
+def test_after_a_passing_overload_all_pictures_are_made_again() -> None:
+    overload = Overload()
+    for _ in range(10):
+        overload.step(4)
+    assert overload.halved
+    for _ in range(60):
+        overload.step(1)
+    assert not overload.halved
+
+
+def test_neighbours_take_turns() -> None:
+    overload = Overload()
+    for _ in range(10):
+        overload.step(3)
+    rows = [overload.unseen([(1, tick), (2, tick), (3, tick), (4, tick)]) for tick in range(4)]
+    assert all(len(row) == 2 for row in rows)
+    assert set(rows[0]) ^ set(rows[1]) == {0, 1, 2, 3}
