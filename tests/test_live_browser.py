@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from realtime.media import probe
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
@@ -72,7 +74,7 @@ def until(page: Page, what: str, seconds: float = 30) -> Any:
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_the_page_is_alive_speaks_a_file_takes_the_microphone_and_stops(server: str, tmp_path: Path) -> None:
+def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor_and_stops(server: str, tmp_path: Path) -> None:
     file = speech(tmp_path / "hello.wav")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -94,13 +96,34 @@ def test_the_page_is_alive_speaks_a_file_takes_the_microphone_and_stops(server: 
         until(page, "seen.white > 15")
         until(page, "document.getElementById('words').textContent === 'Idle'")
 
-        first = page.evaluate("session.url")
+        page.set_input_files("#file", file)
+        until(page, "document.getElementById('words').textContent === 'Speaking hello.wav'")
+        page.click("#interrupt")
+        until(page, "document.getElementById('words').textContent.startsWith('Broken off after')")
+        until(page, "document.getElementById('words').textContent === 'Idle'")
+
+        page.click("#record")
+        until(page, "!document.getElementById('recording').hidden")
+        first, white = page.evaluate("session.url"), page.evaluate("seen.white")
         page.click("#microphone")
         until(page, "document.getElementById('words').textContent === 'Listening'")
-        assert page.evaluate("session.url") != first
+        assert page.evaluate("session.url") == first  # the microphone comes and goes within the session
         assert page.get_attribute("#microphone", "aria-pressed") == "true"
         assert page.evaluate("video.muted")
-        until(page, "seen.white > 30")  # Chromium's own fake microphone beeps
+        until(page, f"seen.white > {white} + 5")  # Chromium's own fake microphone beeps
+        until(page, "document.getElementById('level').value > 0.2")
+        page.click("#record")
+        until(page, "!document.getElementById('saved').hidden")
+        with page.expect_download() as download:
+            page.click("#download")
+        assert probe(download.value.path()).kind == "video"
+        page.click("#microphone")
+        until(page, "document.getElementById('words').textContent === 'Idle'")
+
+        until(page, "document.getElementById('link').textContent.startsWith('Connected · VP8 · 512 × 512')")
+        until(page, "+document.getElementById('fps').textContent > 5")
+        page.check("input[name=actor][value=second]")
+        until(page, f"session && session.url !== '{first}' && session.marks.shown")
         assert page.evaluate(f"fetch('{first}').then(answer => answer.status)") == 404
 
         page.set_input_files("#file", {"name": "no.wav", "mimeType": "audio/wav", "buffer": b"no sound"})

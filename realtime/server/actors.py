@@ -11,7 +11,7 @@ from aiohttp import web
 from engines.errors import ActorFault
 from realtime.server.enrolments import MOST_FILE
 from realtime.server.faults import InUse, RequestFault, UnknownRoute, WrongType
-from realtime.server.guard import must_own
+from realtime.server.guard import OWNER, WHO, must_own
 from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE
 from realtime.server.speech import received
 from realtime.worker import Actors
@@ -20,7 +20,8 @@ from realtime.worker import Actors
 async def list_actors(request: web.Request) -> web.StreamResponse:
     """GET all actors, with what is known of them."""
     actors = await asyncio.to_thread(_all, request.app[STORE])
-    return web.json_response({"actors": actors, "default": request.app[OPTIONS].actor})
+    body = {"actors": actors, "default": request.app[OPTIONS].actor, "may_add": request[WHO] == OWNER}
+    return web.json_response(body)
 
 
 def _all(store: Actors) -> list[dict[str, Any]]:

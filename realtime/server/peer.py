@@ -56,6 +56,7 @@ class Peer:
             if known.sound:
                 connection.addTrack(self._sounds)
             for transceiver in connection.getTransceivers():
+                transceiver.sender._stream_id = self.name  # one stream: receivers keep its sound and pictures in step
                 if transceiver.kind == "video" or self._hear is None:
                     transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
             prefer(connection)

@@ -304,6 +304,7 @@ class Session:
             "ticks": pacer.left if pacer else 0,
             "fps": round(recent / min(5.0, max(now - times[0], 0.2)), 2) if times else 0.0,
             "gap_max_ms": round(float(gaps.max()) * 1000, 1),
+            "added_ms": round(float(delays[-25:].mean()), 1) if len(delays) and now - self._spoke_at < 2 else None,
             "added_p50_ms": round(float(np.percentile(delays, 50)), 1) if len(delays) else None,
             "added_p95_ms": round(float(np.percentile(delays, 95)), 1) if len(delays) else None,
             "look_ahead": pacer.look_ahead if pacer else None,
