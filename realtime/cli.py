@@ -205,6 +205,24 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
 
 
+@mytalk.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("which", metavar="latency|endurance|speed|memory")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
+def bench(which: str, rest: tuple[str, ...]) -> None:
+    """Measure: latency in a real browser, endurance of a server, speed, memory. From a checkout; --help says how."""
+    import importlib.util
+    import runpy
+
+    module = f"benchmarks.{which}"
+    if importlib.util.find_spec("benchmarks") is None or importlib.util.find_spec(module) is None:
+        raise SettingsFault(f"There is no benchmark {which!r} here.", "Benchmarks come with the source: see its folder benchmarks.")
+    sys.argv = [f"mytalk bench {which}", *rest]
+    try:
+        runpy.run_module(module, run_name="__main__")
+    except ModuleNotFoundError as error:
+        raise SettingsFault(f"This benchmark needs {error.name}, which is not installed.", "In the source: make install") from error
+
+
 def _must_have_sound(path: Path) -> None:
     """Refuse a file without sound before anything else is done."""
     from realtime.errors import MediaFault

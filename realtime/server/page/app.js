@@ -119,6 +119,7 @@ async function connect() {
     await gathered(connection);
     marks.posted = performance.now();
     const response = await post(connection);
+    marks.answered = performance.now();
     next.url = response.headers.get("Location");
     if (mine !== attempt) return end(next);
     await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
