@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from engines.actor import Actor
 from engines.errors import ActorFault, UnknownActor
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import Float, Picture
-from realtime.clock import WallClock
+from realtime.clock import Clock, WallClock
+from realtime.engine import Listener
 
 
 class VirtualClock:
@@ -167,6 +168,72 @@ class FakePipeline:
         picture[middle - 48 : middle + 48, left - 48 : left + 48] = 235 if any(loud) else 16
         stamp(picture, loud)
         return picture
+
+
+class InlineEngine:
+    """In place of `realtime.engine.Engine`: no process; on a clock of one's own the n-th tick takes `cost(n)` seconds, one after
+    the other. Its pictures are 4 x 4, white where the tick that they show is loud.
+    """
+
+    def __init__(self, clock: Clock, cost: Callable[[int], float] = lambda tick: 0.02, look_ahead: int = 2) -> None:
+        self._clock, self._cost, self._look_ahead = clock, cost, look_ahead
+        self._listeners: dict[int, Listener] = {}
+        self._heard: dict[int, list[bool]] = {}
+        self._pending: dict[int, list[tuple[int, bool]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = 0.0
+        self._count = 0
+        self.restarts = 0
+
+    def open(self, actor: str, listener: Listener) -> int:
+        """See `Engine.open`."""
+        session = len(self._listeners) + 1
+        self._listeners[session], self._heard[session], self._pending[session] = listener, [], []
+        asyncio.get_running_loop().call_soon(listener.opened, self._look_ahead)
+        return session
+
+    def hear(self, session: int, sequence: int, speech: Float) -> None:
+        """See `Engine.hear`."""
+        self._free = max(self._free, self._clock.now()) + self._cost(self._count)
+        self._count += 1
+        self._pending[session].append((sequence, bool(np.abs(speech).max() > 0.02)))
+        task = asyncio.get_running_loop().create_task(self._answer(session, sequence, self._free, self.restarts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def interrupt(self, session: int) -> None:
+        """See `Engine.interrupt`."""
+        self._pending[session] = [(sequence, False) for sequence, _ in self._pending[session]]
+        self._heard[session] = [False] * len(self._heard[session])
+
+    def shut(self, session: int) -> None:
+        """See `Engine.shut`."""
+        self._listeners.pop(session, None)
+
+    def crash(self, seconds: float) -> None:
+        """The process ends now, and a new one is there after so long."""
+        self.restarts += 1
+        for session, listener in self._listeners.items():
+            self._pending[session], self._heard[session] = [], []
+            listener.lost()
+        task = asyncio.get_running_loop().create_task(self._return(self._clock.now() + seconds))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _return(self, when: float) -> None:
+        await self._clock.sleep_until(when)
+        for listener in self._listeners.values():
+            listener.opened(self._look_ahead)
+
+    async def _answer(self, session: int, sequence: int, when: float, restarts: int) -> None:
+        await self._clock.sleep_until(when)
+        if restarts != self.restarts or session not in self._listeners:
+            return
+        heard = self._heard[session]
+        heard.append(self._pending[session].pop(0)[1])
+        shown = len(heard) - 1 - self._look_ahead
+        picture = None if shown < 0 else np.full((6, 4), 235 if heard[shown] else 16, np.uint8)
+        self._listeners[session].answered(sequence, picture)
 
 
 class StampedPipeline:

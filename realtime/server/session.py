@@ -169,13 +169,17 @@ class Session:
     async def answer(self, offer: str) -> str:
         """Answer the offer (SDP) of the peer that begins it. Raises OfferFault."""
         answer = await self.peer.answer(offer)
+        self.begin()
+        return answer
+
+    def begin(self) -> None:
+        """Begin the conversation: from now on ticks leave to all outlets."""
         self._talk = self._engine.open(self.actor, self)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
             asyncio.create_task(self._read_files(), name=f"files {self.name}"),
         ]
         self._log.info("begins: actor %s", self.actor)
-        return answer
 
     async def watch(self, offer: str) -> tuple[Peer, str]:
         """Answer the offer of a peer that only watches and listens. Raises OfferFault and Busy."""
