@@ -66,6 +66,14 @@ class Voice(MediaStreamTrack):
         return frame
 
 
+async def until(what: Callable[[], bool], seconds: float = 60.0, words: Callable[[], str] = lambda: "") -> None:
+    """Wait for what happens; how soon is for benchmarks to say."""
+    end = clock.now() + seconds
+    while not what():
+        assert clock.now() < end, words()
+        await clock.sleep_until(clock.now() + 0.02)
+
+
 @dataclass
 class Peer:
     """A browser's stand-in."""
@@ -119,11 +127,8 @@ class Peer:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.connection.close()
 
-    async def until(self, what: Callable[[], bool], seconds: float = 30.0) -> None:
-        end = clock.now() + seconds
-        while not what():
-            assert clock.now() < end, f"{len(self.pictures)} pictures, {len(self.sounds)} sounds"
-            await clock.sleep_until(clock.now() + 0.02)
+    async def until(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
+        await until(what, seconds, lambda: f"{len(self.pictures)} pictures, {len(self.sounds)} sounds")
 
     async def report(self) -> dict[str, Any]:
         result: dict[str, Any] = await (await self.client.get(self.url, headers=self.headers)).json()

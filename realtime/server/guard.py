@@ -31,7 +31,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _OPEN = ("/", "/app.js", "/style.css", "/chart.js", "/favicon.ico", "/healthz", "/readyz", "/v1/guests", "/openapi.json")
 _CORS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
     "Access-Control-Max-Age": "600",
 }
 _SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After"

@@ -7,7 +7,9 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCCertificate, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcdtlstransport import SRTPProtectionProfile
+from OpenSSL import SSL
 
 from engines.frames import Picture
 from realtime.clock import Clock
@@ -19,8 +21,18 @@ from realtime.timeline import Float
 
 log = logging.getLogger(__name__)
 
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 CONNECT_S = 20.0
 """A peer that has not connected after so long is let go."""
+
+
+class _Certificate(RTCCertificate):
+    """aiortc's, that also talks to peers whose own certificate is RSA, as GStreamer's are."""
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_cipher_list(_CIPHERS)
+        return context
 
 
 class Peer:
@@ -38,6 +50,7 @@ class Peer:
         """The strong entity tag of its ICE session (RFC 9725)."""
         self._clock, self._gone, self._hear = clock, gone, hear
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
+        setattr(self._connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
         self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
         self._username = ""
         self._expecting: asyncio.Task[None] | None = None

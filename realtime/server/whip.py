@@ -84,7 +84,7 @@ def _created(request: web.Request, location: str, peer: Peer, answer: str) -> we
 async def _trickle(request: web.Request, peer: Peer) -> web.StreamResponse:
     if request.content_type != FRAGMENT:
         raise WrongType(f"Candidates come as {FRAGMENT}, not {request.content_type}.", "Set the Content-Type.")
-    match = request.headers.get("If-Match")
+    match = request.headers.get("If-Match") or request.headers.get("ETag")  # where clients of older drafts put it
     if match is None:
         raise NoTag("A PATCH says in If-Match which ICE session it is for.", "Send the ETag that came with the answer.")
     await peer.trickle((await request.read()).decode("utf-8", errors="replace"), match.strip())
