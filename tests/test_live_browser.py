@@ -83,7 +83,7 @@ def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server)
         took = until(page, "session && session.marks.shown && session.marks.shown - session.marks.posted")
-        assert took > 0  # how soon is for benchmarks/live.py to say: machines that test are noisy
+        assert took > 0  # how soon is for benchmarks/latency.py to say: machines that test are noisy
         until(page, "document.getElementById('words').textContent === 'Idle'")
         page.evaluate(WATCH)
         page.wait_for_timeout(2000)

@@ -75,7 +75,8 @@ def _routes() -> list[web.RouteDef]:
     one, viewer = "/v1/sessions/{session}", "/v1/sessions/{session}/viewers/{viewer}"
     return [
         web.get("/", _page),
-        web.get(r"/{file:app\.js|chart\.js|style\.css|openapi\.json}", _page),
+        web.get(r"/{file:app\.js|chart\.js|style\.css}", _page),
+        web.get("/openapi.json", _description),
         web.get("/favicon.ico", _no_icon),
         web.get("/healthz", watch.health),
         web.get("/readyz", watch.ready),
@@ -185,6 +186,10 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _page(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(PAGE / request.match_info.get("file", "index.html"))
+
+
+async def _description(request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(PAGE.with_name("openapi.json"))
 
 
 async def _no_icon(request: web.Request) -> web.StreamResponse:
