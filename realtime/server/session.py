@@ -32,6 +32,8 @@ from realtime.timeline import Float
 
 FILES = 8
 """Sound files that may wait."""
+SOON = 2 * timeline.WIRE_RATE
+"""Samples before whose end the next file is opened: files that wait are files, not memory."""
 VIEWERS = 4
 """Peers that may watch a session beside the one that began it."""
 DEAF_S = 1.0
@@ -477,6 +479,8 @@ class Session:
             file = await self._files.get()
             stream, generation = Stream(), self.generation
             try:
+                while self._streams.waiting > SOON and generation == self.generation:
+                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
                 await self._read_file(file, stream, generation)
             except Fault as fault:
                 self.trouble = fault
@@ -487,6 +491,8 @@ class Session:
                 file.unlink(missing_ok=True)
 
     async def _read_file(self, file: Path, stream: Stream, generation: int) -> None:
+        if generation != self.generation:
+            return
         self.trouble = None
         blocks = read_speech(file, timeline.WIRE_RATE, formats=SOUNDS)
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
