@@ -19,6 +19,7 @@ What is measured, all at the listener's end unless said:
   the first to the last quarter.
 - interruption: while a long file is spoken the page posts an interrupt; until the last loud block of sound is taken from
   the jitter buffer, and until the last picture with a loud part is shown; over `--interrupts`.
+- `--loss 0.05` puts a relay between the two that loses so many of the packets with media.
 - first picture after speech: from the POST of a sound file to the first picture with a loud part.
 """
 
@@ -30,10 +31,14 @@ import io
 import json
 import os
 import platform
+import random
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import wave
 from pathlib import Path
@@ -41,7 +46,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
 
 Floats = NDArray[np.float64]
 
@@ -204,6 +209,51 @@ async (wav) => {
 """
 
 
+class Lossy:
+    """A relay on loopback that loses a share of all packets, both ways: the server's candidates are replaced by its own."""
+
+    def __init__(self, loss: float) -> None:
+        self._loss, self._rng = loss, random.Random(0)
+        self._inner, self._outer = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self._browser: Any = None
+        self._server: Any = None
+        self.lost = self.passed = 0
+        for one in (self._inner, self._outer):
+            one.bind(("0.0.0.0", 0))
+        for one, other, outward in ((self._outer, self._inner, False), (self._inner, self._outer, True)):
+            threading.Thread(target=self._pass, args=(one, other, outward), daemon=True).start()
+
+    def answer(self, route: Route) -> None:
+        """Let a page's offer through, and put the relay into its answer."""
+        if route.request.method != "POST" or "/v1/sessions?" not in route.request.url:
+            route.continue_()
+            return
+        offer = re.sub(r"a=candidate:.*\r\n", "", route.request.post_data or "")  # or the server goes round the relay
+        response = route.fetch(post_data=offer)
+        text = response.text()
+        found = re.search(r"a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host", text)
+        if found is None:
+            route.fulfill(response=response)
+            return
+        self._server, self._browser = (found[1], int(found[2])), None
+        text = re.sub(r"a=candidate:.*\r\n", "", text)
+        own = f"a=candidate:1 1 udp 2130706431 {found[1]} {self._outer.getsockname()[1]} typ host\r\n"
+        route.fulfill(response=response, body=re.sub(r"(a=mid:.*\r\n)", rf"\1{own}", text))
+
+    def _pass(self, source: socket.socket, sink: socket.socket, outward: bool) -> None:
+        while True:
+            data, sender = source.recvfrom(65536)
+            if not outward:
+                self._browser = sender
+            to = self._browser if outward else self._server
+            media = len(data) > 0 and 128 <= data[0] <= 191  # RTP and RTCP; a lost handshake is another matter
+            if to is None or (media and self._rng.random() < self._loss):
+                self.lost += 1
+                continue
+            self.passed += 1
+            sink.sendto(data, to)
+
+
 def _shown(page: Page, seconds: float = 20) -> tuple[float, float]:
     for _ in range(int(seconds / 0.05)):
         took = page.evaluate(
@@ -243,6 +293,9 @@ def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={wav}"]
         browser = playwright.chromium.launch(executable_path=args.chromium, args=flags)
         page = browser.new_context(bypass_csp=True, permissions=["microphone"]).new_page()
+        relay = Lossy(args.loss) if args.loss else None
+        if relay:
+            page.route("**/v1/sessions*", relay.answer)
         page.goto(url)
         joins = np.array([_shown(page), *joined(page, args.joins)])
         page.evaluate(PROBE)
@@ -266,6 +319,7 @@ def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
     quarter = max(1, len(offsets) // 4)
     return {
         "engine": args.engine,
+        "loss": round(relay.lost / max(1, relay.lost + relay.passed), 3) if relay else 0,
         "size": size,
         "seconds": round(float(at[-1] - at[0]) / 1000, 1),
         "fps": round((frames[-1][1] - frames[0][1]) / (at[-1] - at[0]) * 1000, 2),
@@ -312,6 +366,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=None, help="the folder of the actors")
     parser.add_argument("--wav", type=Path, help="the voice; made with espeak-ng or flite if left out")
     parser.add_argument("--joins", type=int, default=30, help="how many times to connect anew for the first picture")
+    parser.add_argument("--loss", type=float, default=0.0, help="share of packets that a relay loses, both ways")
     parser.add_argument("--interrupts", type=int, default=20, help="how many times to interrupt")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome") or "chromium")
     args = parser.parse_args()

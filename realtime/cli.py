@@ -200,7 +200,8 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     if json_logs:
         from realtime.logs import json_lines
 
-        logging.basicConfig(level=logging.INFO, handlers=[json_lines()], force=True)
+        logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
+        logging.getLogger("realtime").setLevel(logging.INFO)
     pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
     run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
 

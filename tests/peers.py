@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
@@ -85,6 +85,8 @@ class Peer:
     door: str = ""
     """Where the offer goes, if not to a new session with `actor`."""
     headers: dict[str, str] = field(default_factory=dict)
+    codec: str = ""
+    """The only one that is offered for pictures, if any."""
     connection: RTCPeerConnection = field(default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])))
     url: str = ""
     tag: str = ""
@@ -93,7 +95,10 @@ class Peer:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __aenter__(self) -> Peer:
-        self.connection.addTransceiver("video", direction="recvonly")
+        pictures = self.connection.addTransceiver("video", direction="recvonly")
+        if self.codec:
+            known = RTCRtpReceiver.getCapabilities("video").codecs
+            pictures.setCodecPreferences([one for one in known if one.mimeType == self.codec])
         if self.voice:
             self.connection.addTrack(self.voice)
         elif self.sound:

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 
 from realtime.server.keys import ENGINE, SESSIONS
 from realtime.server.sdp import open_ended
-from tests.peers import SDP, WAV, Client, Peer, Voice, bursts, in_step, offer, onsets, problem, serving, wav, without_video
+from tests.peers import SDP, WAV, Client, Peer, Voice, bursts, in_step, offer, onsets, problem, serving, until, wav, without_video
 
 
 @pytest.fixture
@@ -91,6 +91,31 @@ async def test_two_sessions_do_not_disturb_each_other_and_a_third_that_breaks_ne
         assert all(abs(back - 100) < 12 for *_, back, _ in two.pictures)
         assert all(box < 60 for _, box, _, _ in two.pictures)  # silent all the while
         assert len(onsets([(pts, box > 120) for pts, box, *_ in one.pictures])) >= 2
+
+
+async def test_pictures_come_as_h264_where_a_peer_wants_it(client: Client) -> None:
+    async with Peer(client, codec="video/H264") as peer:
+        assert "VP8" not in peer.connection.remoteDescription.sdp
+        await client.post(f"{peer.url}/speech", data=wav(bursts(2)), headers=WAV)
+        await peer.until(lambda: len(onsets([(pts, box > 120) for pts, box, *_ in peer.pictures])) >= 2)
+        assert all(abs(back - 60) < 12 for *_, back, _ in peer.pictures)
+
+
+async def test_peers_that_come_and_go_leave_nothing_behind(client: Client) -> None:
+    def left() -> tuple[int, int]:
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a listing, not a path
+
+    async def visit() -> None:
+        async with Peer(client) as peer:
+            await peer.until(lambda: len(peer.pictures) > 2)
+            await client.delete(peer.url)
+
+    await visit()
+    await visit()
+    tasks, descriptors = left()
+    for _ in range(6):
+        await visit()
+    await until(lambda: left()[0] <= tasks and left()[1] <= descriptors, words=lambda: f"{tasks, descriptors} became {left()}")
 
 
 async def test_calls_outlive_the_engine(client: Client) -> None:
