@@ -13,7 +13,8 @@ import numpy as np
 
 from realtime.engine import Engine
 from realtime.server.intake import LULL, Stream
-from realtime.server.session import Session, State, Surroundings
+from realtime.server.session import Session
+from realtime.server.surroundings import State, Surroundings
 from realtime.testing import InlineEngine, VirtualClock
 from realtime.timeline import TICK_S, WIRE_RATE, Float
 

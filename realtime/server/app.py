@@ -29,8 +29,8 @@ from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RE
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
-from realtime.server.session import Surroundings
 from realtime.server.sessions import Sessions
+from realtime.server.surroundings import Surroundings
 from realtime.worker import Actors, Talks
 
 MOST_OFFER = 64 << 10

@@ -14,7 +14,9 @@ from realtime.pacer import Kind
 from realtime.timeline import WIRE_RATE, WIRE_TICK, Float, fade_in
 
 CUSHION = WIRE_RATE // 50
-"""Samples that a microphone's buffer gathers beyond a tick before it gives: what 20 ms of jitter needs."""
+"""Samples that a buffer gathers beyond a tick before it gives: what 20 ms of jitter needs. A microphone's own grows with each hole
+in its speech, and shrinks while there is none."""
+LEAST_CUSHION, MOST_CUSHION = WIRE_RATE // 200, WIRE_RATE * 6 // 100
 MOST = WIRE_RATE * 120 // 1000
 """A microphone's buffer never keeps more than this."""
 CROSS = 240
@@ -51,8 +53,10 @@ class Microphone:
         self._arrivals: deque[tuple[int, float]] = deque()  # (count of all samples so far, when the last of them arrived)
         self._came = 0
         self._open = False  # whether the cushion is there
+        self._cushion = CUSHION
         self._least = MOST
         self._taken = 0
+        self._smooth = 0  # ticks since the last hole
         self.dropped = 0
         """Samples given up."""
 
@@ -62,12 +66,12 @@ class Microphone:
         self._arrivals.append((self._came, now))
         self._sound = np.concatenate([self._sound, sound])
         if len(self._sound) > MOST:
-            self._cut(len(self._sound) - WIRE_TICK - CUSHION)
+            self._cut(len(self._sound) - WIRE_TICK - self._cushion)
 
     @property
     def ready(self) -> bool:
         """Whether a tick can be taken."""
-        return len(self._sound) >= WIRE_TICK + (0 if self._open else CUSHION)
+        return len(self._sound) >= WIRE_TICK + (0 if self._open else self._cushion)
 
     def take(self) -> Speech:
         """The oldest tick. Only where `ready`."""
@@ -76,16 +80,22 @@ class Microphone:
             sound, self._open = fade_in(sound), True
         self._least = min(self._least, len(self._sound))
         self._taken += 1
+        self._smooth += 1
         arrived = self._arrived(self._came - len(self._sound))
+        if self._smooth % (5 * CALM) == 0:
+            self._cushion = max(LEAST_CUSHION, self._cushion * 3 // 4)
         if self._taken % CALM == 0:
-            if self._least > CUSHION * 3 // 2:
-                self._cut(self._least - CUSHION)
+            if self._least > self._cushion * 3 // 2:
+                self._cut(self._least - self._cushion)
             self._least = MOST
         return Speech(Kind.LIVE, sound, arrived)
 
-    def starve(self) -> None:
-        """A tick had to go without it: gather a cushion again."""
-        self._open = False
+    def starve(self) -> bool:
+        """A tick had to go without it: gather a cushion again. Says whether that is a hole in its speech."""
+        hole, self._open = self._open, False
+        if hole:
+            self._cushion, self._smooth = min(MOST_CUSHION, self._cushion * 2), 0
+        return hole
 
     def clear(self) -> None:
         """Forget what was said so far."""
@@ -197,9 +207,10 @@ class Stream:
         self._open = True
         return Speech(Kind.STREAM, sound, now, self, self.came - self._samples)
 
-    def starve(self) -> None:
-        """A tick had to go without it: gather a cushion again."""
-        self._open = False
+    def starve(self) -> bool:
+        """A tick had to go without it: gather a cushion again. Says whether that is a hole in its speech."""
+        hole, self._open = self._open and not self._ended, False
+        return hole
 
 
 class Streams:
@@ -232,10 +243,9 @@ class Streams:
         self._queue[0].settle(now)
         return self._queue[0] if self._queue[0].ready else None
 
-    def starve(self) -> None:
-        """A tick had to go without the stream whose turn it is."""
-        if self._queue:
-            self._queue[0].starve()
+    def starve(self) -> bool:
+        """A tick had to go without the stream whose turn it is. Says whether that is a hole in its speech."""
+        return bool(self._queue) and self._queue[0].starve()
 
     def clear(self) -> list[Stream]:
         """Forget the order; returns the streams that were in it, to be cleared."""

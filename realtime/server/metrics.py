@@ -20,6 +20,15 @@ _STEPS = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.06, 0.1, 0.2)
 _LAGS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 
 
+_EACH = {
+    "fps": "Pictures a second",
+    "lag_ticks": "Ticks by which speech is late",
+    "skips": "Ticks left out",
+    "underruns": "Ticks of silence in the middle of speech",
+    "dropped_ms": "Speech of a microphone that was left out to stay current, ms",
+}
+
+
 class Metrics(Collector):
     """Counts events as they come, and asks sessions and engine when it is looked at."""
 
@@ -50,13 +59,13 @@ class Metrics(Collector):
         engine.worked = self.worked
 
     def left(self, added: float | None) -> None:
-        """See `session.Gauges.left`."""
+        """See `surroundings.Gauges.left`."""
         self._ticks.inc()
         if added is not None:
             self._added.observe(added)
 
     def held(self, ticks: int) -> None:
-        """See `session.Gauges.held`."""
+        """See `surroundings.Gauges.held`."""
         self._held.inc(ticks)
 
     def worked(self, conversations: int, seconds: float) -> None:
@@ -103,7 +112,7 @@ class Metrics(Collector):
         }
         for name, (words, value) in now.items():
             yield GaugeMetricFamily(name, words, value=value)
-        for key, words in (("fps", "Pictures a second"), ("lag_ticks", "Ticks by which speech is late"), ("skips", "Ticks left out")):
+        for key, words in _EACH.items():
             family = GaugeMetricFamily(f"mytalk_session_{key}", f"{words}, of each session", labels=["session"])
             for report in reports:
                 family.add_metric([report["id"]], report[key])

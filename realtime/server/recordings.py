@@ -34,7 +34,7 @@ _SILENCE = np.zeros(WIRE_TICK, np.float32)
 
 
 class Recording:
-    """One session's ticks into a file, in a thread of its own. An `session.Outlet`: it never makes a tick wait."""
+    """One session's ticks into a file, in a thread of its own. An `surroundings.Outlet`: it never makes a tick wait."""
 
     def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
         self.name, self.path, self.session = path.stem, path, session
@@ -54,7 +54,7 @@ class Recording:
         return self._thread.is_alive()
 
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """See `session.Outlet.show`."""
+        """See `surroundings.Outlet.show`."""
         self._first = tick if self._first is None else self._first
         at = tick - self._first
         if at * TICK_S >= LONGEST_S:
@@ -66,7 +66,7 @@ class Recording:
             self.left_out += 1
 
     def hush(self) -> None:
-        """See `session.Outlet.hush`: what has left, has left."""
+        """See `surroundings.Outlet.hush`: what has left, has left."""
 
     def finish(self) -> None:
         """No more ticks."""

@@ -6,27 +6,24 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCIceServer
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
-from realtime.clock import Clock
-from realtime.engine import Engine
 from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.intake import Microphone, Speech, Stream, Streams, ToEngine
 from realtime.server.peer import Peer
+from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
 from realtime.server.tracks import mono
 from realtime.timeline import Float
 
@@ -43,94 +40,6 @@ MISSED = 5
 TELL = 5
 """Ticks between two events that say how much was played."""
 _SILENCE = np.zeros(timeline.WIRE_TICK, np.float32)
-
-
-class State(Enum):
-    """What a session does, in words."""
-
-    CONNECTING = "connecting"
-    IDLE = "idle"
-    LISTENING = "listening"
-    SPEAKING = "speaking"
-    ENDED = "ended"
-
-
-class Outlet(Protocol):
-    """Where ticks go: a peer, a recording."""
-
-    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """A tick leaves now; without a picture the last stays."""
-        ...
-
-    def hush(self) -> None:
-        """Sound that has not left yet does not leave any more."""
-        ...
-
-
-class Follower(Protocol):
-    """Who hears how a session's speech goes on. Called on the event loop."""
-
-    def speaking(self, stream: Stream) -> None:
-        """A stream begins to be heard."""
-        ...
-
-    def played(self, stream: Stream) -> None:
-        """Some more of a stream was heard: see `Stream.played`."""
-        ...
-
-    def idle(self, stream: Stream) -> None:
-        """The last of a stream was heard, and nothing waits."""
-        ...
-
-    def interrupted(self, stream: Stream, heard: int, dropped: int) -> None:
-        """A stream was broken off after `heard` of its samples; `dropped` will not be heard."""
-        ...
-
-    def ended(self) -> None:
-        """The session is over."""
-        ...
-
-
-class Gauges(Protocol):
-    """Who counts over all sessions (`realtime.server.metrics`)."""
-
-    def left(self, added: float | None) -> None:
-        """A tick left, its speech `added` seconds after it had come; None for silence."""
-        ...
-
-    def held(self, ticks: int) -> None:
-        """So many ticks went by with the last picture."""
-        ...
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all sessions of a server share."""
-
-    engine: Engine
-    clock: Clock
-    gauges: Gauges
-    ice: Sequence[RTCIceServer] = ()
-    idle_s: float = 1800.0
-    """A session in which nothing was said for so long ends."""
-    total_s: float = 14400.0
-    """No session is longer."""
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """What an interruption broke off, in seconds of made speech."""
-
-    heard: float
-    dropped: float
-
-
-@dataclass
-class _Figures:
-    """Of the last minute."""
-
-    delays: deque[float] = field(default_factory=lambda: deque(maxlen=1500))
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=1500))
 
 
 class Session:
@@ -164,7 +73,9 @@ class Session:
         self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
-        self._figures = _Figures()
+        self._figures = Figures()
+        self.underruns = 0
+        """Ticks of silence in the middle of speech, because none had come."""
         self.trouble: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
@@ -319,6 +230,7 @@ class Session:
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
             "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
             "queue_depth": len(self._asked) + len(self._waiting),
+            "underruns": self.underruns,
             "dropped_ms": round(self._microphone.dropped / timeline.WIRE_RATE * 1000) if self._microphone else 0,
             "engine_restarts": self._engine.restarts,
         }
@@ -406,11 +318,12 @@ class Session:
     def _take(self, kind: Kind, stream: Stream | None, now: float) -> Speech:
         if stream:
             return stream.take(now)
-        self._streams.starve()
+        hole = self._streams.starve()
         if self._microphone and kind is Kind.LIVE:
             return self._microphone.take()
         if self._microphone:
-            self._microphone.starve()
+            hole = self._microphone.starve() or hole
+        self.underruns += hole
         return Speech(Kind.SILENCE, _SILENCE, now)
 
     def _hold(self, tick: int) -> None:

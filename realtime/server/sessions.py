@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from realtime.load import Costs
 from realtime.server.faults import Full, UnknownSession
 from realtime.server.peer import Peer
-from realtime.server.session import Session, Surroundings
+from realtime.server.session import Session
+from realtime.server.surroundings import Surroundings
 
 
 class Sessions:

@@ -117,7 +117,7 @@ def _check_sound(file: Path) -> None:
 
 
 class Talk:
-    """One websocket of speech: what comes is said; how it goes on is told. A `session.Follower`."""
+    """One websocket of speech: what comes is said; how it goes on is told. A `surroundings.Follower`."""
 
     def __init__(self, session: Session, clock: Clock) -> None:
         self._session, self._clock = session, clock
@@ -205,7 +205,7 @@ class Talk:
         samples = self._pcm.place(wire) if self._pcm else 0
         return {"samples": samples, "ms": round(wire / timeline.WIRE_RATE * 1000)}
 
-    # how speech goes on (`session.Follower`)
+    # how speech goes on (`surroundings.Follower`)
 
     def speaking(self, stream: Stream) -> None:
         """See `Follower.speaking`."""
