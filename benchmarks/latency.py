@@ -347,7 +347,7 @@ def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
         "look_ahead": report["look_ahead"],
         "loop_lag_p99_ms": health["loop_lag_p99_ms"],
         "capacity": health["capacity"],
-        "halved": health["halved"],
+        "pictures_every": health["pictures_every"],
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}",
         "browser": f"Chromium {version}",
     }

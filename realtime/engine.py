@@ -78,8 +78,8 @@ class Engine:
         self.restarts = 0
         self.costs: dict[int, float] = {}
         """Seconds that a tick of so many conversations takes, measured when the process was first started."""
-        self.halved = False
-        """Whether every other picture is left out, because the machine cannot keep up."""
+        self.every = 1
+        """Of so many pictures one is made; more than 1 where the machine cannot keep up."""
         self.worked: Callable[[int, float], None] = lambda conversations, seconds: None
         """Told of each step that the engine made."""
 
@@ -218,7 +218,7 @@ class Engine:
             for session, talk in self._talks.items():
                 self._order("open", session, actor=talk.actor)
         elif news["what"] == "load":
-            self.halved = news["halved"]
+            self.every = news["every"]
             for conversations, seconds in news["steps"]:
                 self.worked(conversations, seconds)
         elif news["what"] == "opened":

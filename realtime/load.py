@@ -13,6 +13,8 @@ MOST = 64
 """Sessions that are carried at most, however fast the machine is."""
 LATE = 2
 """Ticks of one conversation that wait in the engine when it is late; one is what is due."""
+FEWEST = 4
+"""Under the worst overload one of so many pictures is made."""
 _PATIENCE, _WINDOW = 5, 25  # so many late steps of so many are overload
 _CALM, _LONGEST = 50, 1500  # steps without one before the full rate is tried again; the longest wait for that
 
@@ -48,11 +50,11 @@ class Costs:
 
 
 class Overload:
-    """Decides, step by step, whose pictures are left out: nobody's, or every other one of each conversation."""
+    """Decides, step by step, whose pictures are left out: nobody's, or all but every second, third, or fourth of each conversation."""
 
     def __init__(self) -> None:
-        self.halved = False
-        """Whether half of the pictures are left out now."""
+        self.every = 1
+        """Of so many pictures one is made now."""
         self._late: list[bool] = []
         self._calm = 0
         self._wait = _CALM
@@ -62,16 +64,15 @@ class Overload:
         late = waiting >= LATE
         self._late = [*self._late[1 - _WINDOW :], late]
         self._calm = 0 if late else self._calm + 1
-        if not self.halved and sum(self._late) >= _PATIENCE:
-            self.halved, self._late = True, []
-        elif self.halved and self._calm >= self._wait:
-            self.halved, self._late, self._calm = False, [], 0
+        patience = _PATIENCE if self.every == 1 else _WINDOW - _PATIENCE  # what waits is given time to be worked off
+        if self.every < FEWEST and sum(self._late) >= patience:
+            self.every, self._late = self.every + 1, []
+        elif self.every > 1 and self._calm >= self._wait:
+            self.every, self._late, self._calm = self.every - 1, [], 0
             self._wait = min(_LONGEST, self._wait * 2)  # where that was too early, the next try is later
-        elif not self.halved and self._calm >= 4 * self._wait:
+        elif self.every == 1 and self._calm >= 4 * self._wait:
             self._wait = _CALM
 
     def unseen(self, due: Sequence[tuple[int, int]]) -> Collection[int]:
         """Rows whose picture is left out; `due` holds each row's conversation and tick. Neighbours take turns."""
-        if not self.halved:
-            return ()
-        return {row for row, (session, tick) in enumerate(due) if (session + tick) % 2}
+        return {row for row, (session, tick) in enumerate(due) if (session + tick) % self.every}

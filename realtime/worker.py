@@ -290,7 +290,7 @@ class _Worker:
             with self._sending:
                 self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
         if len(self._took) >= REPORT:
-            self._say("load", steps=self._took, halved=self._overload.halved)
+            self._say("load", steps=self._took, every=self._overload.every)
             self._took = []
 
     def _say(self, what: str, **rest: Any) -> None:

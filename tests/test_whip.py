@@ -105,7 +105,7 @@ async def test_a_viewer_sees_and_hears_what_the_session_does(client: Client) -> 
     async with Peer(client) as peer, Peer(client, door=f"{peer.url}/viewers") as viewer:
         await viewer.until(lambda: len(viewer.pictures) > 5 and len(peer.pictures) > 5)
         assert (await peer.report())["viewers"] == 1
-        await client.post(f"{peer.url}/speech", data=wav(bursts(20)), headers=WAV)
+        await client.post(f"{peer.url}/speech", data=wav(bursts(20, rate=16_000), 16_000), headers=WAV)
         await viewer.until(lambda: len(onsets([(pts, loud > 1500) for pts, loud in viewer.sounds])) >= 3)
         await viewer.until(lambda: len(onsets([(pts, box > 120) for pts, box, *_ in viewer.pictures])) >= 3)
         assert max(map(abs, in_step(viewer))) <= 0.06

@@ -108,7 +108,7 @@ class Metrics(Collector):
             "mytalk_sessions_refused": ("Sessions that there was no room for", self._sessions.refused),
             "mytalk_engine_ready": ("Whether the engine is up", int(self._engine.ready)),
             "mytalk_engine_restarts": ("How often the engine was started again", self._engine.restarts),
-            "mytalk_engine_halved": ("Whether every other picture is left out", int(self._engine.halved)),
+            "mytalk_engine_every": ("Of so many pictures one is made; 1 where the machine keeps up", self._engine.every),
         }
         for name, (words, value) in now.items():
             yield GaugeMetricFamily(name, words, value=value)

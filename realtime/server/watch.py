@@ -22,7 +22,7 @@ async def health(request: web.Request) -> web.StreamResponse:
         "sessions": len(sessions),
         "capacity": sessions.capacity,
         "engine_restarts": engine.restarts,
-        "halved": engine.halved,
+        "pictures_every": engine.every,
         "loop_lag_p99_ms": round(request.app[METRICS].lag_p99 * 1000, 2),
     })  # fmt: skip
 
