@@ -31,7 +31,7 @@ def test_a_viewer_takes_less_room_than_a_session() -> None:
 
 
 def simulate(cost: float, seconds: float, other: float = 0.0) -> tuple[float, float, Overload]:
-    """An engine whose pictures cost `cost` and whose hearing costs `other`: share of pictures made at the end, most that waited."""
+    """An engine whose pictures cost `cost` and whose hearing costs `other`: share of pictures made, ticks that waited, in the second half."""
     overload, made, waited, free = Overload(), [], [], 0.0
     done = 0
     while free < seconds:
@@ -43,7 +43,7 @@ def simulate(cost: float, seconds: float, other: float = 0.0) -> tuple[float, fl
         made.append(seen)
         free = now + other + (cost if seen else 0.0)
         done += 1
-    return float(np.mean(made[len(made) // 2 :])), max(waited), overload
+    return float(np.mean(made[len(made) // 2 :])), float(np.mean(waited[len(waited) // 2 :])), overload
 
 
 def test_an_engine_in_time_leaves_nothing_out() -> None:
@@ -56,7 +56,7 @@ def test_an_engine_that_is_too_slow_leaves_out_pictures_and_its_delay_does_not_g
 ) -> None:
     share, waited, overload = simulate(cost, 120, other)
     assert least <= share <= most  # it tries more of them again, ever more rarely
-    assert waited <= 16
+    assert waited < 2.5
     assert overload.every > 1
 
 
