@@ -31,7 +31,7 @@ def test_a_viewer_takes_less_room_than_a_session() -> None:
 
 
 def simulate(cost: float, seconds: float, other: float = 0.0) -> tuple[float, float, Overload]:
-    """An engine whose pictures cost `cost` and whose hearing costs `other`: share of pictures made, ticks that waited, in the second half."""
+    """Pictures cost `cost`, hearing costs `other`: share of pictures made, and ticks that waited, both in the second half."""
     overload, made, waited, free = Overload(), [], [], 0.0
     done = 0
     while free < seconds:

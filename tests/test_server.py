@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 
+import av
+import numpy as np
 import pytest
 from aiohttp import ClientSession
 
@@ -174,6 +178,19 @@ async def test_what_is_no_offer_is_refused_in_words(client: Client) -> None:
     assert not len(client.server.app[SESSIONS])  # type: ignore[attr-defined]
 
 
+def hours() -> bytes:
+    """A sound file of which two parts lie ten hours apart."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        for start in (0, 36_000 * 16_000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
 async def test_what_is_no_speech_is_refused_in_words(client: Client) -> None:
     async with Peer(client) as peer:
         speech = f"{peer.url}/speech"
@@ -183,6 +200,7 @@ async def test_what_is_no_speech_is_refused_in_words(client: Client) -> None:
         await problem(await client.post(speech, data=playlist, headers={"Content-Type": "audio/mpegurl"}), 422, "media")
         concat = b"ffconcat version 1.0\nfile /etc/hostname\n"
         await problem(await client.post(speech, data=concat, headers=WAV), 422, "media")
+        await problem(await client.post(speech, data=hours(), headers={"Content-Type": "audio/mp4"}), 422, "media")
         await problem(await client.post(speech, json={}), 415, "content-type")
         await problem(
             await client.post("/v1/sessions/none/speech", data=b"", headers=WAV),

@@ -77,7 +77,7 @@ async def test_an_interruption_silences_at_once_and_says_how_much_was_heard(clie
                 else:
                     answer = await (await client.post(f"{peer.url}/interrupt")).json()
                     assert answer["heard_ms"] > 500
-                    assert answer["heard_ms"] + answer["dropped_ms"] >= 30_000
+                    assert abs(answer["heard_ms"] + answer["dropped_ms"] - 30_000) <= 2  # of this speech, not of what was before
                 told = await event(socket, "interrupted")
                 assert told["dropped_ms"] > 20_000
                 assert told["samples"] % 480_000 > 8_000

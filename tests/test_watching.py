@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -77,6 +78,20 @@ async def test_a_recording_has_sound_and_picture_in_step(client: Client, tmp_pat
     assert max(abs(min((at - other for other in heard), key=abs)) for at in seen) <= 0.06
     assert (await client.delete(url)).status == 204
     await problem(await client.get(url), 404, "unknown")
+
+
+async def test_a_recording_ends_with_its_session(client: Client) -> None:
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        url = (await client.post(f"{peer.url}/recording")).headers["Location"]
+        await peer.until(lambda: len(peer.pictures) > 20)
+        assert (await client.delete(peer.url)).status == 200
+    for _ in range(1000):
+        response = await client.get(url)
+        if response.status != 409:
+            break
+        await asyncio.sleep(0.05)
+    assert (await response.read())[4:8] == b"ftyp"
 
 
 def test_log_lines_are_json_with_the_sessions_id() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from engines.errors import Fault
 from realtime.clock import Clock
-from realtime.errors import problem
+from realtime.errors import fault_of, problem
 from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
 from realtime.server.options import Options, is_loopback
 
@@ -120,6 +120,12 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
         if error.status < 400:
             raise
         return _problem(_http_fault(error), error.headers.get("Allow"))
+    except ConnectionError:  # whoever asked has gone
+        raise
+    except OSError as error:
+        if (mended := fault_of(error)) is None:
+            log.exception("%s %s failed", request.method, request.path)
+        return _problem(mended or Internal("Something went wrong in the server.", "See its log."))
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return _problem(Internal("Something went wrong in the server.", "See its log."))

@@ -134,6 +134,8 @@ class Stream:
         """Samples that were put so far."""
         self.played = 0
         """Samples that have left so far, or were dropped before others that left."""
+        self.begun = 0
+        """Where in it began what is spoken now: after a silence, or an interruption."""
 
     @property
     def room(self) -> bool:
@@ -152,6 +154,8 @@ class Stream:
 
     def put(self, sound: Float, now: float) -> None:
         """More samples, mono, 48 kHz."""
+        if self.done and self.played == self.came:
+            self.begun = self.came
         self._ended = False
         self._blocks.append(sound)
         self._samples += len(sound)

@@ -95,6 +95,9 @@ class Peer:
         """Sound that has not left yet does not leave any more."""
         self._sounds.hush()
 
+    def ended(self) -> None:
+        """See `surroundings.Outlet.ended`: who closes the session closes its peers."""
+
     async def trickle(self, text: str, match: str) -> None:
         """More of the peer's ICE candidates; `match` (If-Match) names their ICE session. Raises FragmentFault, WrongTag, NoRestart."""
         if match not in (self.tag, "*"):

@@ -68,6 +68,10 @@ class Recording:
     def hush(self) -> None:
         """See `surroundings.Outlet.hush`: what has left, has left."""
 
+    def ended(self) -> None:
+        """See `surroundings.Outlet.ended`."""
+        self.finish()
+
     def finish(self) -> None:
         """No more ticks."""
         if self in self.session.outlets:

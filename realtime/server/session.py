@@ -29,6 +29,8 @@ from realtime.timeline import Float
 
 FILES = 8
 """Sound files that may wait."""
+LONGEST_S = 3600.0
+"""Seconds of one sound file that are spoken."""
 SOON = 2 * timeline.WIRE_RATE
 """Samples before whose end the next file is opened: files that wait are files, not memory."""
 VIEWERS = 4
@@ -135,6 +137,8 @@ class Session:
         self._forget_files()
         for follower in list(self.followers):
             follower.ended()
+        for outlet in list(self.outlets):
+            outlet.ended()
         await asyncio.gather(self.peer.close(), *(viewer.close() for viewer in self.viewers.values()))
         self._log.info("ends after %.1f s", self._clock.now() - self.opened_at)
 
@@ -169,9 +173,9 @@ class Session:
         self._last_sound, self._speaking = 0.0, None
         heard = dropped = 0
         for stream in streams:
-            played = stream.played
+            played, begun = stream.played, stream.begun
             gone = stream.clear()
-            heard, dropped = heard + played, dropped + gone
+            heard, dropped = heard + played - begun, dropped + gone
             for follower in list(self.followers):
                 follower.interrupted(stream, played, gone)
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
@@ -327,7 +331,7 @@ class Session:
         return Speech(Kind.SILENCE, _SILENCE, now)
 
     def _hold(self, tick: int) -> None:
-        for outlet in self.outlets:
+        for outlet in list(self.outlets):
             outlet.show(tick, timeline.fade_from(self._last_sound or 0.0), self._last)
         self._last_sound = None
 
@@ -338,7 +342,7 @@ class Session:
         for tick in self._pacer.release(len(self._waiting)):
             speech, picture = self._waiting.popleft()
             sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
-            for outlet in self.outlets:
+            for outlet in list(self.outlets):
                 outlet.show(tick, sound, picture)
             self._last, self._last_sound = picture, float(sound[-1])
             now = self._clock.now()
@@ -411,7 +415,7 @@ class Session:
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
             while not stream.room and generation == self.generation:
                 await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-            if generation != self.generation:
+            if generation != self.generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
                 return
             if len(block):
                 self.say(stream, block)

@@ -23,7 +23,7 @@ from realtime.server.faults import Busy, TooLarge, WrongType
 from realtime.server.intake import Stream
 from realtime.server.keys import CLOCK
 from realtime.server.pcm import Pcm, rate_of
-from realtime.server.session import Session
+from realtime.server.session import LONGEST_S, Session
 from realtime.server.whip import find
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ def _check_sound(file: Path) -> None:
         ) from fault
     if not info.sound:
         raise MediaFault("The file has no sound.", "Send a recording of speech.")
+    if (info.seconds or 0) > LONGEST_S:
+        raise MediaFault(f"The file is longer than {LONGEST_S / 60:.0f} minutes.", "Send it in parts.")
 
 
 class Talk:

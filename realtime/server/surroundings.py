@@ -38,6 +38,10 @@ class Outlet(Protocol):
         """Sound that has not left yet does not leave any more."""
         ...
 
+    def ended(self) -> None:
+        """The session is over."""
+        ...
+
 
 class Follower(Protocol):
     """Who hears how a session's speech goes on. Called on the event loop."""
