@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,22 @@ def server() -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().split()[-1]
         process.terminate()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_latency_report_ends_in_a_line_for_programs() -> None:
+    options = ("--seconds", "3", "--joins", "1", "--interrupts", "1", "--engine", "clapper", "--loss", "0.01")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("mytalk")), "bench", "latency", *options], capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| what | measured | at least |")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert {"fps", "gap_max_ms", "added_p95_ms", "shown_p95_ms", "av_offset_p95_ms"} <= set(figures)
+    assert {"session_create_ms", "webrtc_first_frame_ms", "first_picture_after_speech_ms", "av_drift_ms", "queue_depth"} <= set(figures)
+    assert figures["fps"] > 1
 
 
 def until(page: Page, what: str, seconds: float = 30) -> Any:

@@ -15,8 +15,11 @@ from realtime.timeline import WIRE_RATE, WIRE_TICK, Float, fade_in
 
 CUSHION = WIRE_RATE // 50
 """Samples that a buffer gathers beyond a tick before it gives: what 20 ms of jitter needs. A microphone's own grows with each hole
-in its speech, and shrinks while there is none."""
-LEAST_CUSHION, MOST_CUSHION = WIRE_RATE // 200, WIRE_RATE * 6 // 100
+in its speech."""
+MOST_CUSHION = WIRE_RATE * 6 // 100
+SPARE = WIRE_RATE // 200
+"""What a microphone's buffer keeps beyond what the jitter of the last `MEMORY` windows needed."""
+MEMORY = 10
 MOST = WIRE_RATE * 120 // 1000
 """A microphone's buffer never keeps more than this."""
 CROSS = 240
@@ -54,9 +57,9 @@ class Microphone:
         self._came = 0
         self._open = False  # whether the cushion is there
         self._cushion = CUSHION
-        self._least = MOST
+        self._least = MOST  # that was left after a tick, in this window
+        self._leasts: deque[int] = deque(maxlen=MEMORY)  # and in those before
         self._taken = 0
-        self._smooth = 0  # ticks since the last hole
         self.dropped = 0
         """Samples given up."""
 
@@ -80,21 +83,30 @@ class Microphone:
             sound, self._open = fade_in(sound), True
         self._least = min(self._least, len(self._sound))
         self._taken += 1
-        self._smooth += 1
         arrived = self._arrived(self._came - len(self._sound))
-        if self._smooth % (5 * CALM) == 0:
-            self._cushion = max(LEAST_CUSHION, self._cushion * 3 // 4)
         if self._taken % CALM == 0:
-            if self._least > self._cushion * 3 // 2:
-                self._cut(self._least - self._cushion)
-            self._least = MOST
+            self._settle()
         return Speech(Kind.LIVE, sound, arrived)
+
+    def _settle(self) -> None:
+        """Give up what was not needed: much of it soon, a little when it has not been needed for long."""
+        self._leasts.append(self._least)
+        self._least = MOST
+        if self._leasts[-1] > self._cushion * 3 // 2:
+            self._cut(self._leasts[-1] - self._cushion)
+            self._leasts.clear()
+        elif len(self._leasts) == MEMORY:
+            self._cushion = max(CUSHION, self._cushion * 3 // 4)
+            if min(self._leasts) > SPARE * 3 // 2:
+                self._cut(min(self._leasts) - SPARE)
+            self._leasts.clear()
 
     def starve(self) -> bool:
         """A tick had to go without it: gather a cushion again. Says whether that is a hole in its speech."""
         hole, self._open = self._open, False
         if hole:
-            self._cushion, self._smooth = min(MOST_CUSHION, self._cushion * 2), 0
+            self._cushion = min(MOST_CUSHION, self._cushion * 2)
+            self._leasts.clear()
         return hole
 
     def clear(self) -> None:

@@ -49,7 +49,7 @@ class Options:
         if self.idle_s <= 0 or self.total_s <= 0:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
         if self.max_sessions is not None and self.max_sessions < 1:
-            raise SettingsFault("A server takes at least one session.", "Leave --max-sessions out to have it measured.")
+            raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
 
     @property
     def loopback(self) -> bool:
