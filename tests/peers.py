@@ -135,6 +135,12 @@ class Peer:
     async def until(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
         await until(what, seconds, lambda: f"{len(self.pictures)} pictures, {len(self.sounds)} sounds")
 
+    async def until_state(self, state: str) -> None:
+        """Wait until the session says that it does so."""
+        while (now := (await self.report())["state"]) != state:
+            assert now != "ended"
+            await clock.sleep_until(clock.now() + 0.02)
+
     async def report(self) -> dict[str, Any]:
         result: dict[str, Any] = await (await self.client.get(self.url, headers=self.headers)).json()
         return result

@@ -74,7 +74,7 @@ class SoundTrack(_Track[AudioFrame]):
     kind = "audio"
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock, most=12)
+        super().__init__(clock, most=50)  # a second, for when the event loop was late: packets that are late leave at once
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
