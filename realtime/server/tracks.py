@@ -74,7 +74,7 @@ class SoundTrack(_Track[AudioFrame]):
     kind = "audio"
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock, most=50)  # a second, for when the event loop was late: packets that are late leave at once
+        super().__init__(clock, most=16)  # more than the event loop makes up for when it was late; what is older would only delay the rest
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
