@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
 from realtime.errors import SettingsFault
 from realtime.server.keys import SESSIONS
 from realtime.server.options import Options, ice_servers
 from tests.peers import SDP, WAV, Client, Peer, bursts, offer, problem, serving, wav
+from tests.test_live_browser import CHROMIUM, FLAGS
 
 TOKEN = "a-secret-of-sixteen-or-more"
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -138,3 +140,22 @@ async def test_a_session_ends_by_its_limits() -> None:
         await peer.until(lambda: not len(client.server.app[SESSIONS]))  # type: ignore[attr-defined]
     async with serving(total_s=0.6) as client, Peer(client) as peer:
         await peer.until(lambda: not len(client.server.app[SESSIONS]))  # type: ignore[attr-defined]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+async def test_the_page_joins_with_what_stands_behind_its_hash_and_may_come_back() -> None:
+    async with serving(token=TOKEN) as client, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await (await browser.new_context(bypass_csp=True)).new_page()
+        await page.goto(str(client.make_url("/")) + f"#join={await join(client)}")
+        await page.wait_for_function("session && session.marks.shown", timeout=60_000)
+        assert "#" not in page.url
+        assert not await page.is_visible("#add")  # guests add nobody
+        await page.reload()
+        await page.wait_for_function("session && session.marks.shown", timeout=60_000)
+        stranger = await (await browser.new_context(bypass_csp=True)).new_page()
+        await stranger.goto(str(client.make_url("/")))
+        await stranger.wait_for_function("document.getElementById('trouble').textContent.includes('secret')", timeout=60_000)
+        await browser.close()
