@@ -122,6 +122,12 @@ async def test_peers_that_come_and_go_leave_nothing_behind(client: Client) -> No
     await until(lambda: left()[0] <= tasks and left()[1] <= descriptors, words=lambda: f"{tasks, descriptors} became {left()}")
 
 
+async def test_a_machine_that_was_not_measured_yet_lets_the_second_session_wait() -> None:
+    async with serving(max_sessions=None) as client, Peer(client) as one, Peer(client) as two:  # at once, both
+        await two.until(lambda: len(one.pictures) > 3 and len(two.pictures) > 3)
+        assert (await (await client.get("/healthz")).json())["capacity"] >= 2
+
+
 async def test_calls_outlive_the_engine(client: Client) -> None:
     app = client.server.app  # type: ignore[attr-defined]
     async with Peer(client) as peer:

@@ -12,6 +12,9 @@ from realtime.server.peer import Peer
 from realtime.server.session import Session
 from realtime.server.surroundings import Surroundings
 
+MEASURING_S = 15.0
+"""Who asks for a second session before the machine was measured waits at most so long."""
+
 
 class Sessions:
     """All sessions by name. Those that end, by themselves or not, are gone from here.
@@ -52,6 +55,8 @@ class Sessions:
 
     async def open(self, actor: str, offer: str, owner: str = "") -> tuple[Session, str]:
         """A new session and the answer to its peer's offer. Raises Full and OfferFault."""
+        if self._all and self._most is None:
+            await self._measured()
         if len(self._all) >= self.capacity or (len(self._all) and not self._room(1)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
@@ -62,6 +67,13 @@ class Sessions:
         except BaseException:
             await session.close()
             raise
+
+    async def _measured(self) -> None:
+        """Wait, for a while, until it is known what this machine carries: it is, moments after the server's start."""
+        clock = self._around.clock
+        end = clock.now() + MEASURING_S
+        while self._costs() is None and clock.now() < end:
+            await clock.sleep_until(clock.now() + 0.05)
 
     async def watch(self, session: Session, offer: str) -> tuple[Peer, str]:
         """A new viewer of a session and the answer to its offer. Raises Full, Busy and OfferFault."""
