@@ -6,7 +6,7 @@ EXTRAS ?= test
 HOST ?= 127.0.0.1
 PORT ?= 8008
 
-.PHONY: help install system test check format serve demo bench train clean
+.PHONY: help install system foreign test check format serve demo bench train clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
 
@@ -30,6 +30,9 @@ system:  ## install the Debian packages that the tests use
 		else \
 			echo "warning: Chromium is not there: its tests are skipped. hint: apt-get install chromium" >&2; \
 		fi
+
+foreign:  ## install the Debian package of a foreign client that a test runs (root; some 60 packages)
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends simple-whip-client >/dev/null
 
 check: install  ## ruff and mypy only
 	$(BIN)/ruff format --check .

@@ -163,6 +163,18 @@ class Store:
         near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
         raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")
 
+    def about(self, name: str) -> dict[str, int | float | str]:
+        """What people are told of an actor, without loading it: its size in pixels, its frames (25 a second), what it was made from."""
+        folder = self.find(name)
+        try:
+            text = json.loads((folder / "actor.json").read_text())
+            return {
+                "name": name, "width": int(text["width"]), "height": int(text["height"]),
+                "frames": int(text["frames"]), "source": str(text["source"]),
+            }  # fmt: skip
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ActorFault(f"Actor {name} is damaged.", f"Remove it (mytalk actor remove {name}) and enrol it again.") from error
+
     def load(self, name: str) -> Actor:
         """Load an actor by its name."""
         return load_actor(self.find(name))

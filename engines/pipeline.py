@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,13 +43,16 @@ class Pipeline:
         """The conversation after its speech was broken off: see `MotionEngine.interrupt`. The actor's frames go on."""
         return replace(conversation, motion=self.motion.interrupt(conversation.motion))
 
-    def step(self, conversations: Sequence[Conversation], speech: Float) -> tuple[list[Conversation], list[Picture | None]]:
+    def step(
+        self, conversations: Sequence[Conversation], speech: Float, unseen: Collection[int] = ()
+    ) -> tuple[list[Conversation], list[Picture | None]]:
         """Hear one tick, (B, 640) at 16 kHz, in each of B conversations; see the tick `look_ahead` before it.
 
-        A picture (I420, the actor's size) is None while the conversation is younger than the look-ahead.
+        A picture (I420, the actor's size) is None while the conversation is younger than the look-ahead, and in the rows
+        that are `unseen`: those hear and move as the others, their pictures are not made.
         """
         motions, motion = self.motion.step([c.motion for c in conversations], speech)
-        shown = [b for b, c in enumerate(conversations) if c.tick >= self.look_ahead]
+        shown = [b for b, c in enumerate(conversations) if c.tick >= self.look_ahead and b not in unseen]
         frames = [c.actor.frame_at(c.first + c.tick - self.look_ahead) for c in (conversations[b] for b in shown)]
         appearances, pictures = self.appearance.step([conversations[b].appearance for b in shown], frames, motion[shown])
         seen = dict(zip(shown, zip(appearances, pictures, strict=True), strict=True))

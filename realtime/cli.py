@@ -182,19 +182,50 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 
 
 @mytalk.command()
-@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--host", help="Address to listen on; others than this machine's own need a token [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [default: 8008].")
-@click.option("--actor", "who", help="Who is shown where nobody is named [default: presenter].")
+@click.option("--actor", help="Who is shown where nobody is named [default: presenter].")
+@click.option("--token", help="The secret that every call must bear; better given as MYTALK_TOKEN.")
+@click.option("--origins", help="Other sites whose pages may use the server, with commas.")
+@click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
+@click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
+@click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
+@click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
+@click.option("--json-logs", is_flag=True, help="Log lines of JSON, with the session's id.")
 @click.pass_obj
-def serve(given: dict[str, Any], host: str | None, port: int | None, who: str | None, expressiveness: float | None) -> None:
+def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     """Serve talking actors over WebRTC, with a page to try them."""
-    settings = _settings(given, host=host, port=port, actor=who, expressiveness=expressiveness)
+    settings = _settings(given, **options)
     from engines.pipeline import Pipeline
     from realtime.server.app import serve as run
+    from realtime.server.options import options_of
 
+    if json_logs:
+        from realtime.logs import json_lines
+
+        logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
+        logging.getLogger("realtime").setLevel(logging.INFO)
     pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
-    run(store=_store(settings), host=settings.host, port=settings.port, default_actor=settings.actor, pipeline=pipeline)
+    run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
+
+
+@mytalk.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("which", metavar="latency|endurance|speed|memory")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
+def bench(which: str, rest: tuple[str, ...]) -> None:
+    """Measure: latency in a real browser, endurance of a server, speed, memory. From a checkout; --help says how."""
+    import importlib.util
+    import runpy
+
+    module = f"benchmarks.{which}"
+    if importlib.util.find_spec("benchmarks") is None or importlib.util.find_spec(module) is None:
+        raise SettingsFault(f"There is no benchmark {which!r} here.", "Benchmarks come with the source: see its folder benchmarks.")
+    sys.argv = [f"mytalk bench {which}", *rest]
+    try:
+        runpy.run_module(module, run_name="__main__")
+    except ModuleNotFoundError as error:
+        raise SettingsFault(f"This benchmark needs {error.name}, which is not installed.", "In the source: make install") from error
 
 
 def _must_have_sound(path: Path) -> None:

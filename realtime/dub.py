@@ -140,19 +140,24 @@ def enrolled(
     still: bool = False,
     warn: Warn = lambda sentence: None,
     progress: Callable[[int], None] | None = None,
+    formats: str | None = None,
+    source: str | None = None,
 ) -> Iterator[Actor]:
-    """An actor made on the fly from a video or photo; its frames are gone at the end of the block. For `still` see `enrol`."""
+    """An actor made on the fly from a video or photo; its frames are gone at the end of the block. For `still` see `enrol`.
+
+    `formats` limits what kinds of files are opened (`realtime.media.VIDEOS`); `source` is said of the actor, else the file's name.
+    """
     from engines.enrol import enrol
 
     with tempfile.TemporaryDirectory(prefix="mytalk-") as folder:
-        pictures = read_pictures(path, warn)
+        pictures = read_pictures(path, warn, formats)
         yield enrol(
             pictures,
             Path(folder),
             name or path.stem,
             face_number=face_number,
             still=still,
-            source=path.name,
+            source=source or path.name,
             warn=warn,
             progress=progress,
         )

@@ -18,7 +18,7 @@ from engines.errors import Fault
 from engines.pipeline import Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock
-from realtime.worker import PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,12 @@ class Engine:
         self._watch: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
         self.restarts = 0
+        self.costs: dict[int, float] = {}
+        """Seconds that a tick of so many conversations takes, measured when the process was first started."""
+        self.every = 1
+        """Of so many pictures one is made; more than 1 where the machine cannot keep up."""
+        self.worked: Callable[[int, float], None] = lambda conversations, seconds: None
+        """Told of each step that the engine made."""
 
     @property
     def ready(self) -> bool:
@@ -114,6 +120,16 @@ class Engine:
         self._asked[session] = self._asked.get(session, 0) + 1
         self._outbox.put(SPEECH.pack(b"S", session, sequence) + speech.tobytes())
 
+    def forget(self, actor: str) -> None:
+        """An actor of this name is gone, or will be another: it is loaded anew when it is asked for."""
+        if self.ready:
+            self._order("forget", 0, actor=actor)
+
+    def interrupt(self, session: int) -> None:
+        """Break off the speech of a conversation: what it was given and has not shown is silence."""
+        if self.ready:
+            self._order("interrupt", session)
+
     def shut(self, session: int) -> None:
         """End a conversation."""
         self._asked.pop(session, None)
@@ -129,9 +145,9 @@ class Engine:
     async def _spawn(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=main, args=(theirs, self._factory, self._store, self._actor), daemon=True, name="mytalk-engine"
-        )
+        batches = (1,) if self.costs else BATCHES  # measured once: a new process is there the sooner
+        args = (theirs, self._factory, self._store, self._actor, batches)
+        self._process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
         await asyncio.to_thread(self._process.start)
         theirs.close()
         self._died.clear()
@@ -198,8 +214,13 @@ class Engine:
         news = json.loads(message[1:])
         if news["what"] == "ready":
             self._look_ahead = news["look_ahead"]
+            self.costs = self.costs or {int(count): seconds for count, seconds in news["costs"].items()}
             for session, talk in self._talks.items():
                 self._order("open", session, actor=talk.actor)
+        elif news["what"] == "load":
+            self.every = news["every"]
+            for conversations, seconds in news["steps"]:
+                self.worked(conversations, seconds)
         elif news["what"] == "opened":
             ring = Ring(news["width"], news["height"], news["ring"])
             ring.forget()

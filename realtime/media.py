@@ -29,6 +29,11 @@ from realtime.writer import Writer as Writer
 
 Sound = NDArray[np.float32]
 
+SOUNDS = "wav,w64,aiff,au,caf,flac,mp3,ogg,aac,amr,mov,mp4,m4a,3gp,matroska,webm,avi,asf,opus"
+"""Kinds of files of strangers in which speech may come: no playlists, nothing that refers to other files."""
+VIDEOS = "mov,mp4,m4a,3gp,matroska,webm,avi,asf,mpegts,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+"""Kinds of files of strangers in which a face may come."""
+
 _HALF_MS = Fraction(1, 2000)  # containers that count in ms round a frame's time by up to this
 _SHORT = {"video": 0.2, "audio": 0.05}  # seconds that may be missing at the end before a file counts as truncated
 _UNKNOWN_SIZE = 0x7FFF_0000  # what writes a WAV into a pipe puts about this, or more, where the size should be
@@ -53,22 +58,24 @@ class Info:
     sound: bool
 
 
-def _open(path: Path) -> InputContainer:
-    """Open a media file. Raises MediaFault, or OSError where the file itself cannot be opened."""
+def _open(path: Path, formats: str | None = None) -> InputContainer:
+    """Open a media file, of one of these formats only if they are given. Raises MediaFault, or OSError where the file itself
+    cannot be opened."""
     with path.open("rb") as file:
         if not file.read(1):
             raise MediaFault(f"{path.name} is empty.", _AGAIN)
     try:
-        return av.open(f"file:{path}", metadata_errors="replace")
-    except av.error.FFmpegError as error:
+        options = {"protocol_whitelist": "file"} | ({"format_whitelist": formats} if formats else {})
+        return av.open(f"file:{path}", metadata_errors="replace", options=options)
+    except (av.error.FFmpegError, ValueError) as error:  # a format that is not in the list is a ValueError
         raise MediaFault(
             f"{path.name} is damaged, or no picture, video or sound: {_words(error)}.",
             "Convert it to MP4, JPEG or WAV.",
         ) from error
 
 
-def _words(error: av.error.FFmpegError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+def _words(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
 def _video(container: InputContainer) -> VideoStream | None:
@@ -88,9 +95,9 @@ def _length(container: InputContainer, stream: VideoStream | AudioStream | None)
     return container.duration / 1e6 if container.duration else None
 
 
-def probe(path: Path) -> Info:
-    """What a file holds. Raises MediaFault where it holds neither pictures nor sound."""
-    with _open(path) as container:
+def probe(path: Path, formats: str | None = None) -> Info:
+    """What a file holds. Raises MediaFault where it holds neither pictures nor sound, or is not of these `formats`."""
+    with _open(path, formats) as container:
         video = _video(container)
         sound = container.streams.audio[0] if container.streams.audio else None
         if video is not None and _is_photo(container):
@@ -103,13 +110,13 @@ def probe(path: Path) -> Info:
     raise MediaFault(f"{path.name} holds neither pictures nor sound.", "Give a video, a photo or a sound file.")
 
 
-def read_pictures(path: Path, warn: Warn = _quiet) -> Iterator[Picture]:
+def read_pictures(path: Path, warn: Warn = _quiet, formats: str | None = None) -> Iterator[Picture]:
     """The pictures of a video at exactly 25 a second, or the photo: I420 (H*3/2, W) uint8, upright, even sizes.
 
     Picture n is the last frame whose time is at most n/25 s after the first. Raises MediaFault for a file without
     pictures and, when it gets there, for damage.
     """
-    with _open(path) as container:
+    with _open(path, formats) as container:
         stream = _video(container)
         if stream is None:
             raise MediaFault(f"{path.name} has no pictures.", "Give a video or a photo of a face.")
@@ -195,14 +202,16 @@ def _whole(container: InputContainer, stream: VideoStream | AudioStream, path: P
         raise MediaFault(f"{path.name} is truncated: {seconds:.1f} of {expected:.1f} s can be read.", _AGAIN)
 
 
-def read_sound(path: Path, rate: int, channels: Literal[1, 2] | None = 1, warn: Warn = _quiet) -> Iterator[Sound]:
+def read_sound(
+    path: Path, rate: int, channels: Literal[1, 2] | None = 1, warn: Warn = _quiet, formats: str | None = None
+) -> Iterator[Sound]:
     """The sound of any file as float32 blocks (C, n) in -1..1 at `rate` Hz, streamed.
 
     `channels` None keeps mono and stereo; mono, and anything else than these two, is the mean of all channels.
     n source samples become exactly ceil(n * rate / source rate). Raises MediaFault for a file without sound and, when
     it gets there, for damage and values that are not numbers. Clipped samples are said aloud at the end.
     """
-    with _open(path) as container:
+    with _open(path, formats) as container:
         if not container.streams.audio:
             raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
         stream = container.streams.audio[0]
@@ -251,9 +260,9 @@ def read_sound(path: Path, rate: int, channels: Literal[1, 2] | None = 1, warn: 
             warn(f"{path.name} is clipped: {loud} samples are at or beyond full scale. Record it at a lower level.")
 
 
-def read_speech(path: Path, rate: int, warn: Warn = _quiet) -> Iterator[Sound]:
+def read_speech(path: Path, rate: int, warn: Warn = _quiet, formats: str | None = None) -> Iterator[Sound]:
     """The sound of any file as mono float32 blocks (n,) at `rate` Hz: see `read_sound`."""
-    for block in read_sound(path, rate, 1, warn):
+    for block in read_sound(path, rate, 1, warn, formats):
         yield block[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,20 @@ class Settings:
     home: Path = Path(user_data_dir("mytalk-live", appauthor=False))
     """The data folder: actors, caches."""
     host: str = "127.0.0.1"
-    """Where the server listens: this machine only, in this version."""
+    """Where the server listens. Other addresses than this machine's own need a token."""
     port: int = 8008
+    token: str = field(default="", repr=False)
+    """The secret that every call to the server must bear."""
+    origins: str = ""
+    """Other sites whose pages may use the server, with commas: https://example.org."""
+    ice: str = ""
+    """STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT."""
+    sessions: int = 0
+    """Sessions that the server takes; 0: as many as the machine was measured to carry."""
+    idle: float = 1800.0
+    """Seconds of silence after which a session ends."""
+    limit: float = 14400.0
+    """Seconds after which any session ends."""
     actor: str = "presenter"
     """Who is shown where nobody is named."""
     crf: int = 18

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from engines.actor import Actor
-from engines.errors import UnknownActor
+from engines.errors import ActorFault, UnknownActor
 from engines.pipeline import Conversation, Pipeline
 from engines.spec import Float, Picture
-from realtime.clock import WallClock
+from realtime.clock import Clock, WallClock
+from realtime.engine import Listener
 
 
 class VirtualClock:
@@ -80,6 +81,23 @@ class FakeStore:
             raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(self.actors)}?")
         return Path(tempfile.gettempdir()) / "mytalk-no-such-folder"
 
+    def folder(self, name: str) -> Path:
+        """See `Store.folder`."""
+        return Path(tempfile.gettempdir()) / "mytalk-no-such-folder" / name
+
+    def about(self, name: str) -> dict[str, int | float | str]:
+        """See `Store.about`."""
+        self.find(name)
+        return {"name": name, "width": self.size[0], "height": self.size[1], "frames": 1, "source": "nothing"}
+
+    def add(self, actor: Any, preview: bytes = b"") -> Path:
+        """Fakes are as many as they are. Raises ActorFault."""
+        raise ActorFault("To fakes nothing is added.")
+
+    def remove(self, name: str) -> None:
+        """Fakes stay. Raises ActorFault."""
+        raise ActorFault("Fakes stay.")
+
     def load(self, name: str) -> Any:
         """A fake actor."""
         width, height = self.size
@@ -117,7 +135,13 @@ class FakePipeline:
         """See `Pipeline.start`."""
         return FakeConversation(actor)
 
-    def step(self, conversations: Sequence[FakeConversation], speech: Float) -> tuple[list[FakeConversation], list[Picture | None]]:
+    def interrupt(self, conversation: FakeConversation) -> FakeConversation:
+        """See `Pipeline.interrupt`."""
+        return replace(conversation, loud=((False,) * PARTS,) * len(conversation.loud))
+
+    def step(
+        self, conversations: Sequence[FakeConversation], speech: Float, unseen: Collection[int] = ()
+    ) -> tuple[list[FakeConversation], list[Picture | None]]:
         """See `Pipeline.step`."""
         if self.cost:
             clock = WallClock()
@@ -125,12 +149,13 @@ class FakePipeline:
             while clock.now() < end:  # busy, as an engine is
                 pass
         after, pictures = [], []
-        for conversation, heard in zip(conversations, speech, strict=True):
+        for row, (conversation, heard) in enumerate(zip(conversations, speech, strict=True)):
             if conversation.actor.name == "broken" and conversation.tick == 10:
                 raise RuntimeError("as declared")
             loud = (*conversation.loud, loud_parts(heard, self.loud))[-1 - self.look_ahead :]
             shown = conversation.tick - self.look_ahead
-            pictures.append(self._draw(conversation.actor, shown, loud[0]) if shown >= 0 else None)
+            seen = shown >= 0 and row not in unseen
+            pictures.append(self._draw(conversation.actor, shown, loud[0]) if seen else None)
             after.append(replace(conversation, tick=conversation.tick + 1, loud=loud))
         return after, pictures
 
@@ -143,6 +168,72 @@ class FakePipeline:
         picture[middle - 48 : middle + 48, left - 48 : left + 48] = 235 if any(loud) else 16
         stamp(picture, loud)
         return picture
+
+
+class InlineEngine:
+    """In place of `realtime.engine.Engine`: no process; on a clock of one's own the n-th tick takes `cost(n)` seconds, one after
+    the other. Its pictures are 4 x 4, white where the tick that they show is loud.
+    """
+
+    def __init__(self, clock: Clock, cost: Callable[[int], float] = lambda tick: 0.02, look_ahead: int = 2) -> None:
+        self._clock, self._cost, self._look_ahead = clock, cost, look_ahead
+        self._listeners: dict[int, Listener] = {}
+        self._heard: dict[int, list[bool]] = {}
+        self._pending: dict[int, list[tuple[int, bool]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = 0.0
+        self._count = 0
+        self.restarts = 0
+
+    def open(self, actor: str, listener: Listener) -> int:
+        """See `Engine.open`."""
+        session = len(self._listeners) + 1
+        self._listeners[session], self._heard[session], self._pending[session] = listener, [], []
+        asyncio.get_running_loop().call_soon(listener.opened, self._look_ahead)
+        return session
+
+    def hear(self, session: int, sequence: int, speech: Float) -> None:
+        """See `Engine.hear`."""
+        self._free = max(self._free, self._clock.now()) + self._cost(self._count)
+        self._count += 1
+        self._pending[session].append((sequence, bool(np.abs(speech).max() > 0.02)))
+        task = asyncio.get_running_loop().create_task(self._answer(session, sequence, self._free, self.restarts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def interrupt(self, session: int) -> None:
+        """See `Engine.interrupt`."""
+        self._pending[session] = [(sequence, False) for sequence, _ in self._pending[session]]
+        self._heard[session] = [False] * len(self._heard[session])
+
+    def shut(self, session: int) -> None:
+        """See `Engine.shut`."""
+        self._listeners.pop(session, None)
+
+    def crash(self, seconds: float) -> None:
+        """The process ends now, and a new one is there after so long."""
+        self.restarts += 1
+        for session, listener in self._listeners.items():
+            self._pending[session], self._heard[session] = [], []
+            listener.lost()
+        task = asyncio.get_running_loop().create_task(self._return(self._clock.now() + seconds))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _return(self, when: float) -> None:
+        await self._clock.sleep_until(when)
+        for listener in self._listeners.values():
+            listener.opened(self._look_ahead)
+
+    async def _answer(self, session: int, sequence: int, when: float, restarts: int) -> None:
+        await self._clock.sleep_until(when)
+        if restarts != self.restarts or session not in self._listeners:
+            return
+        heard = self._heard[session]
+        heard.append(self._pending[session].pop(0)[1])
+        shown = len(heard) - 1 - self._look_ahead
+        picture = None if shown < 0 else np.full((6, 4), 235 if heard[shown] else 16, np.uint8)
+        self._listeners[session].answered(sequence, picture)
 
 
 class StampedPipeline:
@@ -160,11 +251,17 @@ class StampedPipeline:
         """See `Pipeline.start`."""
         return self._pipeline.start(actor, seed, first), ()
 
+    def interrupt(
+        self, conversation: tuple[Conversation, tuple[tuple[bool, ...], ...]]
+    ) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
+        """See `Pipeline.interrupt`."""
+        return self._pipeline.interrupt(conversation[0]), ((False,) * PARTS,) * len(conversation[1])
+
     def step(
-        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float
+        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float, unseen: Collection[int] = ()
     ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
         """See `Pipeline.step`."""
-        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech)
+        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen)
         loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]
         stamped: list[Picture | None] = []
         for picture, parts in zip(pictures, loud, strict=True):

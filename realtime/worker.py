@@ -13,7 +13,7 @@ import signal
 import struct
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from engines.actor import Actor
 from engines.errors import Fault
 from engines.spec import TICK, Float, Picture
+from realtime.clock import Clock, WallClock
+from realtime.load import Overload
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,12 @@ WARM = 5
 """Ticks with pictures that are made before the process says that it is ready."""
 KEPT = 4
 """Actors that stay loaded although nobody talks."""
+BATCHES = (1, 2, 4)
+"""So many conversations at once are measured at the start."""
+MEASURED = 12
+"""Ticks of each that are measured; the fastest counts: what the machine can, not what else it had to do just then."""
+REPORT = 25
+"""Steps between two reports of what they cost."""
 SPEECH = struct.Struct("<cIQ")
 PICTURE = struct.Struct("<cIQ?")
 _HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 of the picture that the slot holds
@@ -52,7 +60,11 @@ class Talks(Protocol):
         """A new conversation."""
         ...
 
-    def step(self, conversations: Sequence[Any], speech: Float) -> tuple[list[Any], list[Picture | None]]:
+    def interrupt(self, conversation: Any) -> Any:
+        """The conversation after its speech was broken off."""
+        ...
+
+    def step(self, conversations: Sequence[Any], speech: Float, unseen: Collection[int] = ()) -> tuple[list[Any], list[Picture | None]]:
         """One tick of each."""
         ...
 
@@ -64,8 +76,24 @@ class Actors(Protocol):
         """All actors."""
         ...
 
+    def folder(self, name: str) -> Path:
+        """Where an actor of this name lies or would lie."""
+        ...
+
     def find(self, name: str) -> Path:
         """The folder of an actor."""
+        ...
+
+    def about(self, name: str) -> dict[str, int | float | str]:
+        """What people are told of an actor."""
+        ...
+
+    def add(self, actor: Actor, preview: bytes = b"") -> Path:
+        """Save a new actor."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove an actor."""
         ...
 
     def load(self, name: str) -> Actor:
@@ -120,29 +148,42 @@ class _Talk:
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors) -> None:
-        self._pipe, self._pipeline, self._store = pipe, pipeline, store
+    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock) -> None:
+        self._pipe, self._pipeline, self._store, self._clock = pipe, pipeline, store, clock
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._sending = threading.Lock()
         self._loaded: deque[tuple[int, str, Actor, Any]] = deque()
         self._orders: deque[tuple[int, str]] = deque()
         self._ordered = threading.Semaphore(0)
+        self._overload = Overload()
+        self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
 
-    def warm(self, name: str) -> None:
-        """Talk to nobody for a few ticks: what is slow the first time is done before anyone waits for it."""
+    def warm(self, name: str, batches: Sequence[int]) -> dict[int, float]:
+        """Talk to nobody for a few ticks: what is slow the first time is done before anyone waits for it.
+
+        Returns the seconds that a tick of so many conversations takes, for each number in `batches`.
+        """
+        costs = {}
         try:
             actor = self._actors[name] = self._store.load(name)
-            talks = [self._pipeline.start(actor)]
-            for _ in range(self._pipeline.look_ahead + WARM):
-                talks, _ = self._pipeline.step(talks, np.zeros((1, TICK), np.float32))
+            noise = np.random.default_rng(0).normal(0, 0.1, (max(batches), TICK)).astype(np.float32)
+            for count in batches:
+                talks = [self._pipeline.start(actor, seed) for seed in range(count)]
+                took = []
+                for _ in range(self._pipeline.look_ahead + WARM + MEASURED):
+                    began = self._clock.now()
+                    talks, _ = self._pipeline.step(talks, noise[:count])
+                    took.append(self._clock.now() - began)
+                costs[count] = min(took[-MEASURED:])
         except Fault as fault:  # who asks for this actor will hear it
             log.warning("%s", fault)
+        return costs
 
-    def run(self) -> None:
+    def run(self, costs: dict[int, float]) -> None:
         """Until the other side of the pipe closes."""
         threading.Thread(target=self._load, daemon=True, name="actors").start()
-        self._say("ready", look_ahead=self._pipeline.look_ahead)
+        self._say("ready", look_ahead=self._pipeline.look_ahead, costs=costs)
         while True:
             waiting = any(talk.speech for talk in self._talks.values())
             if self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
@@ -163,6 +204,12 @@ class _Worker:
         if order["what"] == "open":
             self._orders.append((session, order["actor"]))
             self._ordered.release()
+        elif order["what"] == "forget":
+            self._actors.pop(order["actor"], None)
+        elif order["what"] == "interrupt":
+            if talk := self._talks.get(session):
+                talk.state = self._pipeline.interrupt(talk.state)
+                talk.speech = deque((sequence, np.zeros_like(old)) for sequence, old in talk.speech)
         elif talk := self._talks.pop(session, None):
             talk.ring.close()
 
@@ -202,6 +249,7 @@ class _Worker:
     def _step(self) -> None:
         """One tick of every conversation that has speech waiting."""
         due = [session for session, talk in self._talks.items() if talk.speech]
+        self._overload.step(max(len(self._talks[session].speech) for session in due))
         heard = [self._talks[session].speech.popleft() for session in due]
         try:
             self._answer(due, heard)
@@ -231,23 +279,28 @@ class _Worker:
     def _answer(self, due: Sequence[int], heard: Sequence[tuple[int, Float]]) -> None:
         talks = [self._talks[session] for session in due]
         speech = np.stack([samples for _, samples in heard])
-        states, pictures = self._pipeline.step([talk.state for talk in talks], speech)
+        unseen = self._overload.unseen([(session, sequence) for session, (sequence, _) in zip(due, heard, strict=True)])
+        began = self._clock.now()
+        states, pictures = self._pipeline.step([talk.state for talk in talks], speech, unseen)
+        self._took.append((len(due), self._clock.now() - began))
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state
             if picture is not None:
                 talk.ring.write(sequence, picture)
             with self._sending:
                 self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
+        if len(self._took) >= REPORT:
+            self._say("load", steps=self._took, every=self._overload.every)
+            self._took = []
 
     def _say(self, what: str, **rest: Any) -> None:
         with self._sending:
             self._pipe.send_bytes(b"J" + json.dumps({"what": what, **rest}).encode())
 
 
-def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str) -> None:
+def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, batches: Sequence[int] = BATCHES) -> None:
     """The inference process. `actor` is who will probably be asked for first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
     with contextlib.suppress(EOFError, OSError):  # the server has gone
-        worker = _Worker(pipe, factory(), store)
-        worker.warm(actor)
-        worker.run()
+        worker = _Worker(pipe, factory(), store, WallClock())
+        worker.run(worker.warm(actor, batches))

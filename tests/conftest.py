@@ -11,5 +11,5 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("MYTALK_HOME", str(folder))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
-    for name in ("HOST", "PORT", "ACTOR", "CRF", "EXPRESSIVENESS"):
+    for name in ("HOST", "PORT", "ACTOR", "CRF", "EXPRESSIVENESS", "TOKEN", "ORIGINS", "ICE", "SESSIONS", "IDLE", "LIMIT"):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)

@@ -205,3 +205,28 @@ def test_settings_that_will_not_do(mytalk: Any, tmp_path: Path, text: str, words
     file = tmp_path / "mytalk.toml"
     file.write_text(text)
     refused(mytalk("--config", file, "actor", "list"), words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--host", "0.0.0.0"), "MYTALK_TOKEN"),
+        (("--host", "0.0.0.0", "--token", "short"), "openssl"),
+        (("--origins", "example.org"), "https://example.org"),
+        (("--ice", "example.org"), "stun:HOST:PORT"),
+        (("--sessions", "-1"), "--sessions"),
+        (("--idle", "0"), "limits"),
+        (("--actor", "nobody"), "presenter"),
+    ],
+)
+def test_a_server_that_is_not_safe_or_not_possible_is_not_begun(mytalk: Any, options: tuple[str, ...], words: str) -> None:
+    refused = mytalk("serve", "--port", "0", *options)
+    assert refused.code == 2
+    assert words in refused.err
+    assert "hint:" in refused.err
+
+
+def test_a_benchmark_that_is_not_there_is_said(mytalk: Any) -> None:
+    refused = mytalk("bench", "nonsense")
+    assert refused.code == 2
+    assert "nonsense" in refused.err

@@ -244,6 +244,16 @@ def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
         shown.append(picture)
     assert [picture is None for picture in shown[:3]] == [True, True, False]
     assert conversation.tick == 25
+    # a picture that nobody sees is not made, and the next ones are what they would have been
+    (after,), (made,) = pipeline.step([conversation], speech(1, seed=2).reshape(-1, 1, TICK)[0])
+    (skipped,), (none,) = pipeline.step([conversation], speech(1, seed=2).reshape(-1, 1, TICK)[0], unseen=[0])
+    assert made is not None
+    assert none is None
+    (_,), (expected,) = pipeline.step([after], speech(1, seed=2).reshape(-1, 1, TICK)[1])
+    (_,), (next_one,) = pipeline.step([skipped], speech(1, seed=2).reshape(-1, 1, TICK)[1])
+    assert expected is not None
+    assert next_one is not None
+    assert np.abs(next_one.astype(int) - expected).max() <= 1
     # two conversations of different ages in one batch are what they are alone
     young, old = pipeline.start(actor), conversation
     blocks = speech(1, seed=2).reshape(-1, TICK)[:4]

@@ -154,6 +154,36 @@ def test_a_microphones_passing_delay_does_not_stay() -> None:
     assert 0 < microphone.dropped <= WIRE_TICK * 2
 
 
+def spoken_into(microphone: Microphone, seconds: float, late: Callable[[int], float]) -> tuple[list[float], int]:
+    """Packets of 20 ms, each so much later than its time, taken by a tick: delays of what was taken, and holes."""
+    arrivals = sorted((n * 0.02 + late(n), n) for n in range(int(seconds / 0.02)))
+    delays, holes, at = [], 0, 0
+    for tick in range(int(seconds / TICK_S)):
+        now = tick * TICK_S + 0.031  # the tick falls anywhere between packets
+        while at < len(arrivals) and arrivals[at][0] <= now:
+            microphone.put(np.zeros(960, np.float32), arrivals[at][0])
+            at += 1
+        if microphone.ready:
+            delays.append(now - microphone.take().arrived)
+        else:
+            holes += microphone.starve()
+    return delays, holes
+
+
+def test_a_microphones_buffer_is_as_deep_as_packets_are_late() -> None:
+    microphone = Microphone()
+    first, holes = spoken_into(microphone, 5, lambda n: 0.0)
+    assert not holes
+    later, holes = spoken_into(microphone, 60, lambda n: 0.0)
+    assert not holes
+    assert np.mean(later[-100:]) <= np.mean(first[:50])
+    assert max(later[-100:]) <= 0.021
+    shaken, late = Microphone(), np.random.default_rng(2).uniform(0, 0.05, 6000)
+    delays, holes = spoken_into(shaken, 120, lambda n: late[n])
+    assert holes <= 3  # it learns how late packets are, and does not forget it too soon
+    assert np.mean(delays[-500:]) <= 0.09
+
+
 def test_a_microphone_that_stutters_gathers_again_before_it_speaks() -> None:
     microphone = Microphone()
     microphone.put(np.zeros(WIRE_TICK, np.float32), 0.0)

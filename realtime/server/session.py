@@ -1,67 +1,67 @@
-"""One session: a peer connection, its speech, its tick, and what leaves when. All on the event loop."""
+"""One session: a conversation with its peers, its speech, its tick, and what leaves when. All on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
-from aiortc.sdp import SessionDescription
 from av import AudioFrame
 
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
-from realtime.clock import Clock
-from realtime.engine import Engine
-from realtime.media import read_speech
+from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
-from realtime.server.faults import Busy, OfferFault
-from realtime.server.intake import Microphone, Speech, Stream, ToEngine
-from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once, mono, prefer_vp8
+from realtime.server.faults import Busy, UnknownSession
+from realtime.server.intake import Microphone, Speech, Stream, Streams, ToEngine
+from realtime.server.peer import Peer
+from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
+from realtime.server.tracks import mono
+from realtime.timeline import Float
 
-log = logging.getLogger(__name__)
-
-CONNECT_S = 20.0
-"""A peer that has not connected after so long is let go."""
 FILES = 8
 """Sound files that may wait."""
+LONGEST_S = 3600.0
+"""Seconds of one sound file that are spoken."""
+SOON = 2 * timeline.WIRE_RATE
+"""Samples before whose end the next file is opened: files that wait are files, not memory."""
+VIEWERS = 4
+"""Peers that may watch a session beside the one that began it."""
+DEAF_S = 1.0
+"""A microphone from which nothing came for so long is off."""
 MISSED = 5
 """Ticks that are made up for when the event loop was late; more are left out."""
+TELL = 5
+"""Ticks between two events that say how much was played."""
 _SILENCE = np.zeros(timeline.WIRE_TICK, np.float32)
-
-
-class State(Enum):
-    """What a session does, in words."""
-
-    CONNECTING = "connecting"
-    IDLE = "idle"
-    LISTENING = "listening"
-    SPEAKING = "speaking"
-    ENDED = "ended"
 
 
 class Session:
     """A conversation plus its wires. Make it, `answer` an offer, and `close` it."""
 
-    def __init__(self, name: str, actor: str, engine: Engine, clock: Clock, ended: Callable[[Session], None]) -> None:
-        self.name, self.actor = name, actor
-        self._engine, self._clock, self._on_end = engine, clock, ended
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
+    def __init__(self, name: str, actor: str, owner: str, around: Surroundings, ended: Callable[[Session], None]) -> None:
+        self.name, self.actor, self.owner = name, actor, owner
+        self._around, self._clock, self._engine, self._on_end = around, around.clock, around.engine, ended
+        self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"session": name})
+        self.peer = Peer(around.clock, around.ice, self._left, self._hear)
+        """Who began it."""
+        self.viewers: dict[str, Peer] = {}
+        self.followers: set[Follower] = set()
+        self.outlets: list[Outlet] = [self.peer]
         self._microphone: Microphone | None = None
-        self._stream = Stream()
+        self._heard_at = 0.0
+        self._streams = Streams()
         self._files: asyncio.Queue[Path] = asyncio.Queue(FILES)
-        self._generation = 0
+        self.generation = 0
+        """Raised by each interruption: what is of an older one does not leave any more."""
         self._to_engine = ToEngine()
         self._pacer: Pacer | None = None
         self._talk = 0
@@ -72,37 +72,57 @@ class Session:
         self._waiting: deque[tuple[Speech, Picture]] = deque()
         self._last: Picture | None = None
         self._last_sound: float | None = 0.0  # where the last sound ended; None after a hold
-        self._last_kind = Kind.SILENCE
+        self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
-        self._delays: deque[float] = deque(maxlen=1500)
-        self._times: deque[float] = deque(maxlen=1500)
+        self._figures = Figures()
+        self.underruns = 0
+        """Ticks of silence in the middle of speech, because none had come."""
         self.trouble: Fault | None = None
-        self.opened_at = clock.now()
+        self.opened_at = self._spoke_at = self._clock.now()
 
     async def answer(self, offer: str) -> str:
-        """Answer a peer's offer (SDP) and begin. Raises OfferFault."""
-        connection = self._connection
-        kinds = kinds_of(offer)
+        """Answer the offer (SDP) of the peer that begins it. Raises OfferFault."""
+        answer = await self.peer.answer(offer)
+        self.begin()
+        return answer
+
+    def begin(self) -> None:
+        """Begin the conversation: from now on ticks leave to all outlets."""
         self._talk = self._engine.open(self.actor, self)
-        connection.on("track", self._hear)
-        connection.on("connectionstatechange", self._changed)
-        try:
-            await connection.setRemoteDescription(RTCSessionDescription(without_mdns(offer), "offer"))
-            connection.addTrack(self._pictures)
-            if "audio" in kinds:
-                connection.addTrack(self._sounds)
-            prefer_vp8(connection)
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:  # the session's border: aiortc raises anything at an odd offer
-            log.info("offer refused: %s: %s", type(error).__name__, error)
-            raise OfferFault("The offer cannot be answered.", "Offer VP8 or H.264 and Opus, as browsers do.") from error
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
             asyncio.create_task(self._read_files(), name=f"files {self.name}"),
-            asyncio.create_task(self._expect(), name=f"expect {self.name}"),
         ]
-        return connection.localDescription.sdp
+        self._log.info("begins: actor %s", self.actor)
+
+    async def watch(self, offer: str) -> tuple[Peer, str]:
+        """Answer the offer of a peer that only watches and listens. Raises OfferFault and Busy."""
+        if len(self.viewers) >= VIEWERS:
+            raise Busy(f"{VIEWERS} viewers watch this session already.", "Wait until one has left.")
+        viewer = Peer(self._clock, self._around.ice, self._left)
+        self.viewers[viewer.name] = viewer
+        try:
+            answer = await viewer.answer(offer)
+        except BaseException:
+            self.viewers.pop(viewer.name, None)
+            await viewer.close()
+            raise
+        self.outlets.append(viewer)
+        return viewer, answer
+
+    def viewer(self, name: str) -> Peer:
+        """A viewer by its name. Raises UnknownSession."""
+        if (viewer := self.viewers.get(name)) is None:
+            raise UnknownSession("There is no such viewer, or it has left.", "Begin one with POST to the session's viewers.")
+        return viewer
+
+    async def dismiss(self, viewer: Peer) -> None:
+        """A viewer leaves."""
+        self.viewers.pop(viewer.name, None)
+        if viewer in self.outlets:
+            self.outlets.remove(viewer)
+        await viewer.close()
 
     async def close(self) -> None:
         """End it. Twice is once."""
@@ -114,10 +134,15 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.interrupt()
-        self._pictures.stop()
-        self._sounds.stop()
-        await self._connection.close()
+        self._forget_files()
+        for follower in list(self.followers):
+            follower.ended()
+        for outlet in list(self.outlets):
+            outlet.ended()
+        await asyncio.gather(self.peer.close(), *(viewer.close() for viewer in self.viewers.values()))
+        self._log.info("ends after %.1f s", self._clock.now() - self.opened_at)
+
+    # speech in
 
     def speak(self, file: Path) -> None:
         """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy."""
@@ -126,10 +151,37 @@ class Session:
         except asyncio.QueueFull:
             raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.") from None
 
-    def interrupt(self) -> None:
-        """Forget all made speech that has not been given to the engine."""
-        self._generation += 1
-        self._stream.clear()
+    def say(self, stream: Stream, sound: Float) -> None:
+        """Samples of made speech, mono, 48 kHz. Who says asks for the stream's `room` first."""
+        self._streams.put(stream, sound, self._clock.now())
+
+    def interrupt(self) -> Interrupted:
+        """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
+        self.generation += 1
+        self._forget_files()
+        flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
+        streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
+        self._asked = deque(speech.hushed() for speech in self._asked)
+        self._waiting = deque((speech.hushed(), picture) for speech, picture in self._waiting)
+        if self._microphone:
+            self._microphone.clear()
+        self._to_engine = ToEngine()
+        if self._open:
+            self._engine.interrupt(self._talk)
+        for outlet in self.outlets:
+            outlet.hush()
+        self._last_sound, self._speaking = 0.0, None
+        heard = dropped = 0
+        for stream in streams:
+            played, begun = stream.played, stream.begun
+            gone = stream.clear()
+            heard, dropped = heard + played - begun, dropped + gone
+            for follower in list(self.followers):
+                follower.interrupted(stream, played, gone)
+        self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
+        return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
+
+    def _forget_files(self) -> None:
         while not self._files.empty():
             self._files.get_nowait().unlink(missing_ok=True)
 
@@ -138,35 +190,51 @@ class Session:
         """What it does."""
         if self._ended:
             return State.ENDED
-        if self._connection.connectionState != "connected" or self._last is None:
+        if not self.peer.connected or self._last is None:
             return State.CONNECTING
-        if self._stream.ready or self._last_kind is Kind.STREAM:
+        if self._streams or self._speaking is not None:
             return State.SPEAKING
-        return State.LISTENING if self._microphone else State.IDLE
+        return State.LISTENING if self.hears else State.IDLE
+
+    @property
+    def hears(self) -> bool:
+        """Whether the peer's microphone is on: packets come."""
+        return self._microphone is not None and self._clock.now() - self._heard_at < DEAF_S
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of what it shows, once it does."""
+        return None if self._last is None else (self._last.shape[1], self._last.shape[0] * 2 // 3)
 
     def report(self) -> dict[str, Any]:
         """Its state and figures, for JSON. Delays: from the arrival of a tick's last sample to its picture leaving."""
-        now = self._clock.now()
-        recent = sum(1 for time in self._times if time > now - 5)
-        gaps = np.diff(np.array(self._times)) if len(self._times) > 1 else np.zeros(1)
-        delays = np.array(self._delays) * 1000
+        now, times = self._clock.now(), self._figures.times
+        recent = sum(1 for time in times if time > now - 5)
+        gaps = np.diff(np.array(times)) if len(times) > 1 else np.zeros(1)
+        delays = np.array(self._figures.delays) * 1000
         pacer = self._pacer
         return {
             "id": self.name,
             "actor": self.actor,
             "state": self.state.value,
             "trouble": self.trouble.message if self.trouble else None,
-            "microphone": self._microphone is not None,
+            "microphone": self.hears,
+            "viewers": len(self.viewers),
+            "generation": self.generation,
             "seconds": round(now - self.opened_at, 2),
             "ticks": pacer.left if pacer else 0,
-            "fps": round(recent / min(5.0, max(now - self._times[0], 0.2)), 2) if self._times else 0.0,
+            "fps": round(recent / min(5.0, max(now - times[0], 0.2)), 2) if times else 0.0,
             "gap_max_ms": round(float(gaps.max()) * 1000, 1),
+            "added_ms": round(float(delays[-25:].mean()), 1) if len(delays) and now - self._spoke_at < 2 else None,
             "added_p50_ms": round(float(np.percentile(delays, 50)), 1) if len(delays) else None,
             "added_p95_ms": round(float(np.percentile(delays, 95)), 1) if len(delays) else None,
             "look_ahead": pacer.look_ahead if pacer else None,
             "holds": pacer.held if pacer else 0,
             "skips": pacer.skipped if pacer else 0,
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
+            "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
+            "queue_depth": len(self._asked) + len(self._waiting),
+            "underruns": self.underruns,
             "dropped_ms": round(self._microphone.dropped / timeline.WIRE_RATE * 1000) if self._microphone else 0,
             "engine_restarts": self._engine.restarts,
         }
@@ -179,8 +247,7 @@ class Session:
             self._pacer = Pacer(look_ahead)
         else:
             self._pacer.reset()
-            lost = [*(speech for speech, _ in self._waiting), *self._asked]
-            self._stream.give_back([speech for speech in lost if speech.kind is Kind.STREAM])
+            self._streams.give_back([*(speech for speech, _ in self._waiting), *self._asked])
         self._asked.clear()
         self._waiting.clear()
         self._sequence = self._answers = 0
@@ -206,7 +273,7 @@ class Session:
     def refused(self, fault: Fault) -> None:
         """See `Listener.refused`."""
         self.trouble = fault
-        log.warning("session %s: %s", self.name, fault)
+        self._log.warning("%s", fault)
         self._later(self.close())
 
     # time
@@ -224,46 +291,49 @@ class Session:
                     self._pacer.jump(missed)
             try:
                 self._tick()
-            except Exception:
-                log.exception("session %s ends", self.name)
+            except Exception:  # noqa: BLE001  the session's border
+                self._log.exception("ends")
                 self._later(self.close())
                 return
             tick += 1
 
     def _tick(self) -> None:
         pacer = self._pacer
+        now = self._clock.now()
+        if now - self._spoke_at > self._around.idle_s or now - self.opened_at > self._around.total_s:
+            self._log.info("has come to its limit")
+            self._later(self.close())
         if pacer is None:
             return
-        kind = Kind.SILENCE
-        if self._stream.ready:
-            kind = Kind.STREAM
-        elif self._microphone and self._microphone.ready:
-            kind = Kind.LIVE
+        stream = self._streams.next(now)
+        kind = Kind.STREAM if stream else Kind.LIVE if self._microphone and self._microphone.ready else Kind.SILENCE
         step = pacer.tick(kind, self._open)
         for tick in range(pacer.left - step.holds, pacer.left):
             self._hold(tick)
+        if step.holds:
+            self._around.gauges.held(step.holds)
         if step.feed:
-            speech = self._take(kind)
+            speech = self._take(kind, stream, now)
             self._asked.append(speech)
             self._engine.hear(self._talk, self._sequence, self._to_engine(speech.sound))
             self._sequence += 1
         self._release()
 
-    def _take(self, kind: Kind) -> Speech:
-        now = self._clock.now()
-        if kind is Kind.STREAM:
-            return self._stream.take(now)
+    def _take(self, kind: Kind, stream: Stream | None, now: float) -> Speech:
+        if stream:
+            return stream.take(now)
+        hole = self._streams.starve()
         if self._microphone and kind is Kind.LIVE:
             return self._microphone.take()
         if self._microphone:
-            self._microphone.starve()
+            hole = self._microphone.starve() or hole
+        self.underruns += hole
         return Speech(Kind.SILENCE, _SILENCE, now)
 
     def _hold(self, tick: int) -> None:
-        self._sounds.put(tick, timeline.fade_from(self._last_sound or 0.0))
+        for outlet in list(self.outlets):
+            outlet.show(tick, timeline.fade_from(self._last_sound or 0.0), self._last)
         self._last_sound = None
-        if self._last is not None:
-            self._pictures.put(tick, self._last)
 
     def _release(self) -> None:
         """Sound and picture of a tick leave together."""
@@ -272,23 +342,41 @@ class Session:
         for tick in self._pacer.release(len(self._waiting)):
             speech, picture = self._waiting.popleft()
             sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
-            self._sounds.put(tick, sound)
-            self._pictures.put(tick, picture)
-            self._last, self._last_sound, self._last_kind = picture, float(sound[-1]), speech.kind
+            for outlet in list(self.outlets):
+                outlet.show(tick, sound, picture)
+            self._last, self._last_sound = picture, float(sound[-1])
             now = self._clock.now()
-            self._times.append(now)
-            if speech.kind is not Kind.SILENCE:
-                self._delays.append(now - speech.arrived)
+            self._figures.times.append(now)
+            silent = speech.kind is Kind.SILENCE
+            self._around.gauges.left(None if silent else now - speech.arrived)
+            if not silent:
+                self._figures.delays.append(now - speech.arrived)
+                self._spoke_at = now
+            self._tell(tick, speech)
 
-    # speech in
+    def _tell(self, tick: int, speech: Speech) -> None:
+        """Let followers know how the speech goes on."""
+        before, self._speaking = self._speaking, speech.stream
+        if before is not None and speech.stream is not before:
+            self._all("played", before)
+            if not self._streams:
+                self._all("idle", before)
+        if speech.stream is not None:
+            speech.stream.played = speech.upto
+            if speech.stream is not before:
+                self._all("speaking", speech.stream)
+            elif tick % TELL == 0:
+                self._all("played", speech.stream)
+
+    def _all(self, what: str, stream: Stream) -> None:
+        for follower in list(self.followers):
+            getattr(follower, what)(stream)
+
+    # microphone and files
 
     def _hear(self, track: MediaStreamTrack) -> None:
-        if track.kind != "audio" or self._microphone is not None:
-            return
-        for transceiver in self._connection.getTransceivers():
-            if transceiver.receiver.track is track:
-                hear_at_once(transceiver.receiver)
-        self._tasks.append(asyncio.create_task(self._listen(track), name=f"microphone {self.name}"))
+        if self._microphone is None:
+            self._tasks.append(asyncio.create_task(self._listen(track), name=f"microphone {self.name}"))
 
     async def _listen(self, track: MediaStreamTrack) -> None:
         with contextlib.suppress(MediaStreamError):
@@ -298,73 +386,47 @@ class Session:
                     continue
                 if self._microphone is None:
                     self._microphone = Microphone()
-                self._microphone.put(mono(frame), self._clock.now())
+                self._heard_at = self._clock.now()
+                self._microphone.put(mono(frame), self._heard_at)
         self._microphone = None
 
     async def _read_files(self) -> None:
         """Decode one file after the other, in a thread, no faster than it is spoken."""
         while True:
             file = await self._files.get()
-            generation = self._generation
+            stream, generation = Stream(), self.generation
             try:
-                await self._read_file(file, generation)
+                while self._streams.waiting > SOON and generation == self.generation:
+                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
+                await self._read_file(file, stream, generation)
             except Fault as fault:
                 self.trouble = fault
-            except Exception:
-                log.exception("session %s: a file ends early", self.name)
+            except Exception:  # noqa: BLE001  the session's border
+                self._log.exception("a file ends early")
             finally:
-                self._stream.end()
+                stream.end()
                 file.unlink(missing_ok=True)
 
-    async def _read_file(self, file: Path, generation: int) -> None:
+    async def _read_file(self, file: Path, stream: Stream, generation: int) -> None:
+        if generation != self.generation:
+            return
         self.trouble = None
-        blocks = read_speech(file, timeline.WIRE_RATE)
+        blocks = read_speech(file, timeline.WIRE_RATE, formats=SOUNDS)
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-            while not self._stream.room and generation == self._generation:
+            while not stream.room and generation == self.generation:
                 await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-            if generation != self._generation:
+            if generation != self.generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
                 return
             if len(block):
-                self._stream.put(block, self._clock.now())
+                self.say(stream, block)
 
     # wires
 
-    async def _expect(self) -> None:
-        await self._clock.sleep_until(self._clock.now() + CONNECT_S)
-        if self._connection.connectionState != "connected":
-            log.info("session %s: the peer never connected", self.name)
-            self._later(self.close())
-
-    def _changed(self) -> None:
-        log.info("session %s: %s", self.name, self._connection.connectionState)
-        if self._connection.connectionState in ("failed", "closed"):
-            self._later(self.close())
+    def _left(self, peer: Peer) -> None:
+        """A peer has gone: with who began it the session ends."""
+        self._later(self.close() if peer is self.peer else self.dismiss(peer))
 
     def _later(self, closing: Any) -> None:
         """Close from within one of the tasks that closing cancels."""
         task = asyncio.get_running_loop().create_task(closing)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
-def kinds_of(offer: str) -> set[str]:
-    """The kinds of media that an offer has. Raises OfferFault where it is none, or has no place for pictures."""
-    try:
-        description = SessionDescription.parse(offer)
-        media = [section.kind for section in description.media]
-        whole = all(
-            section.ice and section.ice.usernameFragment and section.dtls and section.dtls.fingerprints for section in description.media
-        )
-    except Exception as error:  # aiortc's parser raises anything at what is no SDP
-        raise OfferFault(
-            "The body is not a session description.", "Send an SDP offer, as RTCPeerConnection.createOffer makes it."
-        ) from error
-    if not media or not whole:
-        raise OfferFault("The session description is incomplete.", "Send the whole SDP offer, with ICE credentials and fingerprint.")
-    if media.count("video") != 1 or media.count("audio") > 1:
-        raise OfferFault("The offer must have one video section and at most one of audio.", "Use addTransceiver('video') once.")
-    return set(media)
-
-
-def without_mdns(offer: str) -> str:
-    """The offer without candidates behind .local names: resolving them takes seconds, and the peer finds us."""
-    return re.sub(r"(?m)^a=candidate:.*\.local .*\r?\n", "", offer)

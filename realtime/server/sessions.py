@@ -1,23 +1,32 @@
-"""The sessions of a server."""
+"""The sessions of a server, and how many of them it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from realtime.clock import Clock
-from realtime.engine import Engine
+from realtime.load import Costs
 from realtime.server.faults import Full, UnknownSession
+from realtime.server.peer import Peer
 from realtime.server.session import Session
+from realtime.server.surroundings import Surroundings
+
+MEASURING_S = 15.0
+"""Who asks for a second session before the machine was measured waits at most so long."""
 
 
 class Sessions:
-    """All sessions by name. Those that end, by themselves or not, are gone from here."""
+    """All sessions by name. Those that end, by themselves or not, are gone from here.
 
-    def __init__(self, engine: Engine, clock: Clock, most: int) -> None:
-        self._engine, self._clock, self._most = engine, clock, most
+    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time.
+    """
+
+    def __init__(self, around: Surroundings, most: int | None, costs: Callable[[], Costs | None]) -> None:
+        self._around, self._most, self._costs = around, most, costs
         self._all: dict[str, Session] = {}
+        self.refused = 0
+        """Sessions and viewers that there was no room for."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -25,17 +34,33 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._all.values()))
 
+    @property
+    def capacity(self) -> int:
+        """Sessions with a peer each that are taken."""
+        if self._most is not None:
+            return self._most
+        costs = self._costs()
+        return costs.carried() if costs else 1
+
+    @property
+    def peers(self) -> int:
+        """All peers: who began the sessions, and the viewers."""
+        return sum(1 + len(session.viewers) for session in self)
+
     def find(self, name: str) -> Session:
         """A session by its name. Raises UnknownSession."""
         if (session := self._all.get(name)) is None:
             raise UnknownSession("There is no such session, or it has ended.", "Begin one with POST /v1/sessions.")
         return session
 
-    async def open(self, actor: str, offer: str) -> tuple[Session, str]:
+    async def open(self, actor: str, offer: str, owner: str = "") -> tuple[Session, str]:
         """A new session and the answer to its peer's offer. Raises Full and OfferFault."""
-        if len(self._all) >= self._most:
-            raise Full(f"All {self._most} sessions of this server are taken.", "Try again in a moment.")
-        session = Session(secrets.token_urlsafe(12), actor, self._engine, self._clock, self._gone)
+        if self._all and self._most is None:
+            await self._measured()
+        if len(self._all) >= self.capacity or (len(self._all) and not self._room(1)):
+            self.refused += 1
+            raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
+        session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone)
         self._all[session.name] = session
         try:
             return session, await session.answer(offer)
@@ -43,9 +68,28 @@ class Sessions:
             await session.close()
             raise
 
+    async def _measured(self) -> None:
+        """Wait, for a while, until it is known what this machine carries: it is, moments after the server's start."""
+        clock = self._around.clock
+        end = clock.now() + MEASURING_S
+        while self._costs() is None and clock.now() < end:
+            await clock.sleep_until(clock.now() + 0.05)
+
+    async def watch(self, session: Session, offer: str) -> tuple[Peer, str]:
+        """A new viewer of a session and the answer to its offer. Raises Full, Busy and OfferFault."""
+        if not self._room(0):
+            self.refused += 1
+            raise Full("This machine carries no further viewer now.", "Try again in a moment.")
+        return await session.watch(offer)
+
     async def close(self) -> None:
         """End them all."""
         await asyncio.gather(*(session.close() for session in self), return_exceptions=True)
+
+    def _room(self, sessions: int) -> bool:
+        """Whether so many more sessions, with one more peer, leave the others smooth. A number that was set is trusted."""
+        costs = self._costs()
+        return costs is None or self._most is not None or costs.fits(len(self._all) + sessions, self.peers + 1)
 
     def _gone(self, session: Session) -> None:
         self._all.pop(session.name, None)

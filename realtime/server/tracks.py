@@ -1,4 +1,4 @@
-"""aiortc's side: the two tracks that we send, how a peer's microphone is read, and what is set in aiortc.
+"""aiortc's side: the two tracks that we send, and how a peer's microphone is read.
 
 A track is pulled by its sender and has no clock of its own: what leaves, and when in media time, the session decides.
 """
@@ -10,18 +10,15 @@ from collections import deque
 from typing import Generic, TypeVar
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
-from aiortc.codecs import vpx
+from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
 from engines.frames import Picture
 from realtime.clock import Clock
-from realtime.timeline import PACKET, PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, picture_pts, sound_pts
+from realtime.timeline import PACKET, PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, fade_from, picture_pts, sound_pts
 
-START_BITRATE = 2_000_000
-MOST_BITRATE = 3_000_000
 FrameT = TypeVar("FrameT", AudioFrame, VideoFrame)
 
 
@@ -77,17 +74,27 @@ class SoundTrack(_Track[AudioFrame]):
     kind = "audio"
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock, most=12)
+        super().__init__(clock, most=16)  # more than the event loop makes up for when it was late; what is older would only delay the rest
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
-        samples = (np.clip(sound, -1, 1) * 32767).astype(np.int16)
         now = self._clock.now()
         for half in (0, 1):
-            frame = AudioFrame.from_ndarray(samples[None, half * PACKET : (half + 1) * PACKET], format="s16", layout="mono")
-            frame.sample_rate = WIRE_RATE
-            frame.pts, frame.time_base = sound_pts(tick) + half * PACKET, SOUND_BASE
-            self._put(now + half * TICK_S / 2, frame)
+            packet = sound[half * PACKET : (half + 1) * PACKET]
+            self._put(now + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
+
+    def hush(self) -> None:
+        """Packets that wait become silence; the first begins with a short fall, so that nothing clicks."""
+        waiting, self._frames = list(self._frames), deque(maxlen=self._frames.maxlen)
+        for n, (when, frame) in enumerate(waiting):
+            first = float(mono(frame)[0]) if n == 0 else 0.0
+            self._frames.append((when, _sound_frame(fade_from(first, PACKET), frame.pts or 0)))
+
+
+def _sound_frame(samples: Float, pts: int) -> AudioFrame:
+    frame = AudioFrame.from_ndarray((np.clip(samples, -1, 1) * 32767).astype(np.int16)[None], format="s16", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = WIRE_RATE, pts, SOUND_BASE
+    return frame
 
 
 def mono(frame: AudioFrame) -> Float:
@@ -96,24 +103,8 @@ def mono(frame: AudioFrame) -> Float:
     return (samples.astype(np.float32) / 32768).mean(1, dtype=np.float32)
 
 
-def set_bitrates() -> None:
-    """Let VP8 begin sharp: aiortc's own values (0.5, at most 1.5 Mbit/s) blur a face of 512 px."""
-    vpx.DEFAULT_BITRATE = START_BITRATE
-    vpx.MAX_BITRATE = MOST_BITRATE
-    vpx.MIN_BITRATE = 500_000
-
-
 def hear_at_once(receiver: RTCRtpReceiver) -> None:
     """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway."""
     name = "_RTCRtpReceiver__jitter_buffer"
     if isinstance(getattr(receiver, name, None), JitterBuffer):  # private: where aiortc has changed, we are slower, not broken
         setattr(receiver, name, JitterBuffer(capacity=16, prefetch=1))
-
-
-def prefer_vp8(connection: RTCPeerConnection) -> None:
-    """VP8 where the peer can: aiortc's H.264 costs four times as much."""
-    codecs = RTCRtpSender.getCapabilities("video").codecs
-    ours = sorted(codecs, key=lambda codec: codec.mimeType.lower() not in ("video/vp8", "video/rtx"))
-    for transceiver in connection.getTransceivers():
-        if transceiver.kind == "video":
-            transceiver.setCodecPreferences(ours)

@@ -1,0 +1,78 @@
+"""What a machine carries, and what is left out when it cannot. Pure: told of costs and of what waits, it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from realtime.timeline import TICK_S
+
+SHARE = 0.8
+"""Of a tick that may be used: the rest is for what nobody measured."""
+MOST = 64
+"""Sessions that are carried at most, however fast the machine is."""
+LATE = 2
+"""Ticks of one conversation that wait in the engine when it is late; one is what is due."""
+FEWEST = 4
+"""Under the worst overload one of so many pictures is made."""
+_PATIENCE, _WINDOW = 5, 25  # so many late steps of so many are overload
+_CALM, _LONGEST = 50, 1500  # steps without one before the full rate is tried again; the longest wait for that
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was measured at the start, in seconds."""
+
+    engine: Mapping[int, float]
+    """A tick of so many conversations at once, on one core."""
+    wire: float
+    """Sending a tick to one peer: encoding, packets, encryption."""
+    cores: int
+
+    def of(self, sessions: int) -> float:
+        """The engine's seconds for a tick of so many sessions: between what was measured, and beyond it, in a line."""
+        known = sorted(self.engine)
+        if sessions in self.engine or len(known) == 1:
+            return self.engine.get(sessions, self.engine[known[0]] * sessions / known[0])
+        high = next((n for n in known if n > sessions), known[-1])
+        low = known[known.index(high) - 1]
+        slope = max(0.0, (self.engine[high] - self.engine[low]) / (high - low))
+        return self.engine[low] + slope * (sessions - low)
+
+    def fits(self, sessions: int, peers: int) -> bool:
+        """Whether so many sessions, sent to so many peers, leave every tick in time."""
+        engine, wires = self.of(sessions), peers * self.wire
+        return engine <= SHARE * TICK_S and engine + wires <= SHARE * TICK_S * self.cores
+
+    def carried(self) -> int:
+        """How many sessions with a peer each fit, at least one: a machine that is too slow shows fewer pictures."""
+        return max((n for n in range(1, MOST + 1) if self.fits(n, n)), default=1)
+
+
+class Overload:
+    """Decides, step by step, whose pictures are left out: nobody's, or all but every second, third, or fourth of each conversation."""
+
+    def __init__(self) -> None:
+        self.every = 1
+        """Of so many pictures one is made now."""
+        self._late: list[bool] = []
+        self._calm = 0
+        self._wait = _CALM
+
+    def step(self, waiting: int) -> None:
+        """A step begins in which some conversation has `waiting` ticks in the engine."""
+        late = waiting >= LATE
+        self._late = [*self._late[1 - _WINDOW :], late]
+        self._calm = 0 if late else self._calm + 1
+        patience = _PATIENCE if self.every == 1 else _WINDOW - _PATIENCE  # what waits is given time to be worked off
+        if self.every < FEWEST and sum(self._late) >= patience:
+            self.every, self._late = self.every + 1, []
+        elif self.every > 1 and self._calm >= self._wait:
+            self.every, self._late, self._calm = self.every - 1, [], 0
+            self._wait = min(_LONGEST, self._wait * 2)  # where that was too early, the next try is later
+        elif self.every == 1 and self._calm >= 4 * self._wait:
+            self._wait = _CALM
+
+    def unseen(self, due: Sequence[tuple[int, int]]) -> Collection[int]:
+        """Rows whose picture is left out; `due` holds each row's conversation and tick. Neighbours take turns."""
+        return {row for row, (session, tick) in enumerate(due) if (session + tick) % self.every}

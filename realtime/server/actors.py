@@ -1,0 +1,82 @@
+"""Actors over HTTP: list, look at, add by upload, remove."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from engines.errors import ActorFault
+from realtime.server.enrolments import MOST_FILE
+from realtime.server.faults import InUse, RequestFault, UnknownRoute, WrongType
+from realtime.server.guard import OWNER, WHO, must_own
+from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE
+from realtime.server.speech import received
+from realtime.worker import Actors
+
+
+async def list_actors(request: web.Request) -> web.StreamResponse:
+    """GET all actors, with what is known of them."""
+    actors = await asyncio.to_thread(_all, request.app[STORE])
+    body = {"actors": actors, "default": request.app[OPTIONS].actor, "may_add": request[WHO] == OWNER}
+    return web.json_response(body)
+
+
+def _all(store: Actors) -> list[dict[str, Any]]:
+    found = []
+    for name in store.names():
+        try:
+            found.append({**store.about(name), "preview": f"/v1/actors/{quote(name)}/preview.jpg"})
+        except ActorFault:  # damaged: it cannot talk, and who removes it does so by its name
+            continue
+    return found
+
+
+async def preview(request: web.Request) -> web.StreamResponse:
+    """GET a picture of an actor."""
+    folder = await asyncio.to_thread(request.app[STORE].find, request.match_info["actor"])
+    if not await asyncio.to_thread((folder / "preview.jpg").is_file):
+        raise UnknownRoute("This actor has no preview.")
+    return web.FileResponse(folder / "preview.jpg")
+
+
+async def add(request: web.Request) -> web.StreamResponse:
+    """POST a video or photo with ?name=: its person becomes an actor. The answer says where to see how that goes."""
+    must_own(request)
+    name = request.query.get("name", "")
+    if not name:
+        raise RequestFault("The actor needs a name.", "Say it in the address: POST /v1/actors?name=anna")
+    kind = request.content_type
+    if not (kind.startswith(("video/", "image/")) or kind == "application/octet-stream"):
+        raise WrongType(f"An actor is made from video/* or image/*, not {kind}.", "Set the Content-Type to the file's.")
+    folder = await asyncio.to_thread(request.app[STORE].folder, name)
+    if name in await asyncio.to_thread(request.app[STORE].names) or await asyncio.to_thread(folder.exists):
+        raise InUse(f"There is an actor called {name!r} already.", "Choose another name, or remove that one first.")
+    enrolments = request.app[ENROLMENTS]
+    enrolments.check_room()
+    file = await received(request, MOST_FILE)
+    try:
+        enrolment = enrolments.begin(name, file)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return web.json_response(enrolment.report(), status=202, headers={"Location": f"/v1/enrolments/{enrolment.name}"})
+
+
+async def enrolment(request: web.Request) -> web.StreamResponse:
+    """GET how an enrolment goes."""
+    must_own(request)
+    return web.json_response(request.app[ENROLMENTS].find(request.match_info["enrolment"]).report())
+
+
+async def remove(request: web.Request) -> web.StreamResponse:
+    """DELETE an actor with all its files."""
+    must_own(request)
+    name = request.match_info["actor"]
+    if any(session.actor == name for session in request.app[SESSIONS]):
+        raise InUse(f"{name} is in a session now.", "Try again when it has ended.")
+    await asyncio.to_thread(request.app[STORE].remove, name)
+    request.app[ENGINE].forget(name)
+    return web.Response(status=204)

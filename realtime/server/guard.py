@@ -1,0 +1,195 @@
+"""Who may ask what. Middlewares that stand before every route: hosts, origins, secrets, and what leaves when something is wrong."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from engines.errors import Fault
+from realtime.clock import Clock
+from realtime.errors import fault_of, problem
+from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
+from realtime.server.options import Options, is_loopback
+
+log = logging.getLogger(__name__)
+
+JOIN_S = 60.0
+"""A join token that was not used by then is void."""
+GUEST_S = 12 * 3600.0
+"""A browser that joined may come back for so long."""
+MOST_JOINS = 1000
+COOKIE = "mytalk"
+OWNER = ""
+"""Who bears the secret, or sits at this machine where there is none. Guests have names."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OPEN = ("/", "/app.js", "/style.css", "/chart.js", "/favicon.ico", "/healthz", "/readyz", "/v1/guests", "/openapi.json")
+_CORS = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
+    "Access-Control-Max-Age": "600",
+}
+_SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After"
+
+
+@dataclass
+class _Guest:
+    until: float
+    sessions: int | None
+    """How many more it may begin; None: any number."""
+
+
+class Guard:
+    """The secrets of a server: its token, join tokens that were given out, and browsers that joined."""
+
+    def __init__(self, options: Options, clock: Clock) -> None:
+        self.options, self._clock = options, clock
+        self._joins: dict[str, float] = {}
+        self._guests: dict[str, _Guest] = {}
+
+    def join_token(self) -> str:
+        """A new token with which one browser may join, once, soon. Raises TooMany."""
+        now = self._clock.now()
+        self._joins = {join: until for join, until in self._joins.items() if until > now}
+        if len(self._joins) >= MOST_JOINS:
+            raise TooMany("Too many join tokens wait to be used.", f"They are void after {JOIN_S:.0f} s.")
+        join = secrets.token_urlsafe(24)
+        self._joins[join] = now + JOIN_S
+        return join
+
+    def redeem(self, join: str, sessions: int | None = None) -> str:
+        """A guest's key for a join token, which is used up by that. Raises WrongSecret."""
+        found = next((known for known in self._joins if hmac.compare_digest(known.encode(), join.encode())), None)
+        if found is None or self._joins.pop(found) < self._clock.now():
+            raise WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
+        now = self._clock.now()
+        self._guests = {key: guest for key, guest in self._guests.items() if guest.until > now}
+        key = secrets.token_urlsafe(24) if sessions is None else found
+        self._guests[key] = _Guest(now + GUEST_S, sessions)
+        return key
+
+    def who(self, request: web.Request) -> str:
+        """OWNER, or the key of a guest. Raises WrongSecret for anybody else."""
+        if not self.options.token:
+            return OWNER
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer" and given:
+            if hmac.compare_digest(given.encode(), self.options.token.encode()):
+                return OWNER
+            if given in self._joins and (request.method, request.path) == ("POST", "/v1/sessions"):
+                return self.redeem(given, sessions=1)
+        else:
+            given = request.cookies.get(COOKIE, "")
+        guest = self._guests.get(given)
+        if guest is None or guest.until < self._clock.now():
+            raise WrongSecret("This server needs a secret.", "Send it as Authorization: Bearer TOKEN, or join with a join token.")
+        return given
+
+    def begins(self, who: str) -> None:
+        """Somebody begins a session. Raises NotAllowed for a guest who may not."""
+        guest = self._guests.get(who)
+        if guest is None or guest.sessions is None:
+            return
+        if guest.sessions < 1:
+            raise NotAllowed("This join token was for one session.", "Ask for a new one.")
+        guest.sessions -= 1
+
+    def origin_allowed(self, request: web.Request) -> bool:
+        """Whether the page that asks, if it is one, is ours or one of those that were named."""
+        origin = request.headers.get("Origin")
+        return origin is None or origin in self.options.origins or urlsplit(origin).netloc == request.host
+
+
+GUARD = web.AppKey("guard", Guard)
+WHO = web.RequestKey("who", str)
+
+
+@web.middleware
+async def answer_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The border of a route: whatever goes wrong leaves as a problem."""
+    try:
+        return await handler(request)
+    except Fault as fault:
+        return _problem(fault)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _problem(_http_fault(error), error.headers.get("Allow"))
+    except ConnectionError:  # whoever asked has gone
+        raise
+    except OSError as error:
+        if (mended := fault_of(error)) is None:
+            log.exception("%s %s failed", request.method, request.path)
+        return _problem(mended or Internal("Something went wrong in the server.", "See its log."))
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return _problem(Internal("Something went wrong in the server.", "See its log."))
+
+
+@web.middleware
+async def stand_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let in who may come in."""
+    guard = request.app[GUARD]
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if guard.options.loopback and not is_loopback(host):
+        raise NotAllowed(
+            f"This server answers for this machine only, not for {host!r}.",
+            "Open it as http://127.0.0.1 or http://localhost.",
+        )
+    if not guard.origin_allowed(request):
+        raise NotAllowed(
+            "Another site's page may not use this server.", "Use the server's own page or a program, or name the site in --origins."
+        )
+    missing = request.match_info.http_exception
+    if request.method == "OPTIONS" and isinstance(missing, web.HTTPMethodNotAllowed):
+        return _preflight(request, sorted(missing.allowed_methods | {"OPTIONS"}))
+    if request.path not in _OPEN:
+        request[WHO] = guard.who(request)
+    return await handler(request)
+
+
+def must_own(request: web.Request, owner: str = OWNER) -> None:
+    """Raise NotAllowed where whoever asks is neither the server's owner nor this one."""
+    if request[WHO] not in (OWNER, owner):
+        raise NotAllowed("This is not for guests.", "Ask with the server's own secret.")
+
+
+def cors(request: web.Request, response: web.StreamResponse) -> None:
+    """Let pages of sites that were named see the answer."""
+    origin = request.headers.get("Origin")
+    if origin in request.app[GUARD].options.origins:
+        response.headers["Access-Control-Allow-Origin"] = str(origin)
+        response.headers["Access-Control-Expose-Headers"] = _SHOWN
+        response.headers["Vary"] = "Origin"
+
+
+def _preflight(request: web.Request, methods: list[str]) -> web.Response:
+    headers = {"Allow": ", ".join(methods)} | _CORS
+    if request.path.endswith(("/sessions", "/viewers")):
+        headers["Accept-Post"] = "application/sdp"
+    return web.Response(status=200, headers=headers)
+
+
+def _http_fault(error: web.HTTPException) -> Fault:
+    if error.status == 404:
+        return UnknownRoute("There is nothing at this address.", "The page is at /, sessions at /v1/sessions, all of it at /openapi.json.")
+    if error.status == 405:
+        return NotHere("This address does not take this method.")
+    if error.status == 413:
+        return TooLarge("The body is too large.", "An offer has at most 64 KiB.")
+    return Unknown(error.status, f"{error.reason}.")
+
+
+def _problem(fault: Fault, allow: str | None = None) -> web.Response:
+    body = problem(fault)
+    headers = {"Allow": allow} if allow else {}
+    if body["status"] in (429, 503):
+        headers["Retry-After"] = "5"
+    if body["status"] == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="mytalk"'
+    return web.json_response(body, status=body["status"], content_type="application/problem+json", headers=headers)

@@ -1,0 +1,23 @@
+"""Under which keys the application holds its parts."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from realtime.clock import Clock
+from realtime.engine import Engine
+from realtime.server.enrolments import Enrolments
+from realtime.server.metrics import Metrics
+from realtime.server.options import Options
+from realtime.server.recordings import Recordings
+from realtime.server.sessions import Sessions
+from realtime.worker import Actors
+
+SESSIONS = web.AppKey("sessions", Sessions)
+ENGINE = web.AppKey("engine", Engine)
+STORE = web.AppKey("store", Actors)
+OPTIONS = web.AppKey("options", Options)
+CLOCK = web.AppKey("clock", Clock)
+METRICS = web.AppKey("metrics", Metrics)
+RECORDINGS = web.AppKey("recordings", Recordings)
+ENROLMENTS = web.AppKey("enrolments", Enrolments)

@@ -1,0 +1,100 @@
+"""What a server may be told, validated once and frozen."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from aiortc import RTCIceServer
+
+from engines.actor import BUILT_IN
+from realtime.errors import SettingsFault
+from realtime.settings import Settings
+
+LEAST_TOKEN = 16
+"""Characters of a secret, at least."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server is run."""
+
+    host: str = "127.0.0.1"
+    actor: str = BUILT_IN
+    """Who is shown where nobody is named."""
+    max_sessions: int | None = None
+    """None: as many as this machine was measured to carry."""
+    token: str = field(default="", repr=False)
+    """The secret that every call must bear; empty: none, which only loopback allows."""
+    origins: tuple[str, ...] = ()
+    """Origins of other sites whose pages may use this server, each as a browser says it: https://example.org."""
+    ice: tuple[RTCIceServer, ...] = ()
+    idle_s: float = 1800.0
+    total_s: float = 14400.0
+
+    def __post_init__(self) -> None:
+        if self.token and len(self.token) < LEAST_TOKEN:
+            raise SettingsFault(f"The token is shorter than {LEAST_TOKEN} characters.", "Take a random one: openssl rand -hex 24")
+        if not self.token and not is_loopback(self.host):
+            raise SettingsFault(
+                f"Other machines may reach {self.host}: a secret is needed.",
+                "Set MYTALK_TOKEN (openssl rand -hex 24 makes one), or leave --host out to serve this machine only.",
+            )
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+                raise SettingsFault(f"{origin!r} is not an origin.", "Write it as a browser does: https://example.org, without a slash.")
+        if self.idle_s <= 0 or self.total_s <= 0:
+            raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
+        if self.max_sessions is not None and self.max_sessions < 1:
+            raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def ice_servers(text: str) -> tuple[RTCIceServer, ...]:
+    """STUN and TURN servers from a list with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT?transport=tcp. Raises SettingsFault."""
+    servers = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"(stuns?|turns?):(?:([^:@]+):([^@]+)@)?([\w.\-\[\]:]+)(\?transport=(?:udp|tcp))?", item)
+        if found is None or (found[1].startswith("turn") != (found[2] is not None)):
+            raise SettingsFault(
+                f"{item!r} is not an ICE server.", "Write stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT, with commas between several."
+            )
+        servers.append(RTCIceServer(urls=f"{found[1]}:{found[4]}{found[5] or ''}", username=found[2], credential=found[3]))
+    return tuple(servers)
+
+
+def link_of(server: RTCIceServer) -> str:
+    """An ICE server as a Link header (RFC 9725)."""
+    rest = f'; username="{server.username}"; credential="{server.credential}"; credential-type="password"' if server.username else ""
+    return f'<{server.urls}>; rel="ice-server"{rest}'
+
+
+def options_of(settings: Settings) -> Options:
+    """What a person set, as a server is told. Raises SettingsFault."""
+    return Options(
+        host=settings.host,
+        actor=settings.actor,
+        max_sessions=settings.sessions or None,
+        token=settings.token,
+        origins=tuple(filter(None, (origin.strip() for origin in settings.origins.split(",")))),
+        ice=ice_servers(settings.ice),
+        idle_s=settings.idle,
+        total_s=settings.limit,
+    )

@@ -1,0 +1,144 @@
+"""One peer: a connection with the two tracks that we send. A session has one that began it, and may have viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from aiortc import MediaStreamTrack, RTCCertificate, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcdtlstransport import SRTPProtectionProfile
+from OpenSSL import SSL
+
+from engines.frames import Picture
+from realtime.clock import Clock
+from realtime.server.encoders import prefer
+from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
+from realtime.server.sdp import fragment_of, offer_of, open_ended
+from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
+from realtime.timeline import Float
+
+log = logging.getLogger(__name__)
+
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
+CONNECT_S = 20.0
+"""A peer that has not connected after so long is let go."""
+
+
+class _Certificate(RTCCertificate):
+    """aiortc's, that also talks to peers whose own certificate is RSA, as GStreamer's are."""
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_cipher_list(_CIPHERS)
+        return context
+
+
+class Peer:
+    """Make it, `answer` an offer, `show` it ticks, and `close` it. `gone` is called once when the peer has left."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ice: Sequence[RTCIceServer],
+        gone: Callable[[Peer], None],
+        hear: Callable[[MediaStreamTrack], None] | None = None,
+    ) -> None:
+        self.name = secrets.token_urlsafe(12)
+        self.tag = f'"{secrets.token_hex(6)}"'
+        """The strong entity tag of its ICE session (RFC 9725)."""
+        self._clock, self._gone, self._hear = clock, gone, hear
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
+        setattr(self._connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
+        self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
+        self._username = ""
+        self._expecting: asyncio.Task[None] | None = None
+        self._ended = False
+
+    async def answer(self, offer: str) -> str:
+        """Answer an offer (SDP): pictures go out, sound both ways. Raises OfferFault and UnfitOffer."""
+        connection = self._connection
+        known = offer_of(offer)
+        self._username = known.username
+        connection.on("track", self._track)
+        connection.on("connectionstatechange", self._changed)
+        try:
+            await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer), "offer"))
+            connection.addTrack(self._pictures)
+            if known.sound:
+                connection.addTrack(self._sounds)
+            for transceiver in connection.getTransceivers():
+                transceiver.sender._stream_id = self.name  # one stream: receivers keep its sound and pictures in step
+                if transceiver.kind == "video" or self._hear is None:
+                    transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
+            prefer(connection)
+            await connection.setLocalDescription(await connection.createAnswer())
+        except Exception as error:  # the peer's border: aiortc raises anything at an odd offer
+            log.info("offer refused: %s: %s", type(error).__name__, error)
+            raise UnfitOffer("The offer cannot be answered.", "Offer VP8 or H.264 and Opus, as browsers do.") from error
+        self._expecting = asyncio.create_task(self._expect(), name=f"expect {self.name}")
+        return connection.localDescription.sdp
+
+    @property
+    def connected(self) -> bool:
+        """Whether media flow."""
+        return self._connection.connectionState == "connected"
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick leaves now. Without a picture the peer keeps its last."""
+        self._sounds.put(tick, sound)
+        if picture is not None:
+            self._pictures.put(tick, picture)
+
+    def hush(self) -> None:
+        """Sound that has not left yet does not leave any more."""
+        self._sounds.hush()
+
+    def ended(self) -> None:
+        """See `surroundings.Outlet.ended`: who closes the session closes its peers."""
+
+    async def trickle(self, text: str, match: str) -> None:
+        """More of the peer's ICE candidates; `match` (If-Match) names their ICE session. Raises FragmentFault, WrongTag, NoRestart."""
+        if match not in (self.tag, "*"):
+            raise WrongTag("If-Match does not name this session's ICE session.", f"It is {self.tag}.")
+        fragment = fragment_of(text)
+        if (match == "*" and fragment.username != self._username) or (fragment.username and fragment.username != self._username):
+            raise NoRestart("ICE cannot be restarted here.", "Begin a new session: it is there in a moment.")
+        for candidate in fragment.candidates:
+            await self._connection.addIceCandidate(candidate)
+
+    async def close(self) -> None:
+        """End it. Twice is once."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._expecting:
+            self._expecting.cancel()
+            await asyncio.gather(self._expecting, return_exceptions=True)
+        self._pictures.stop()
+        self._sounds.stop()
+        await self._connection.close()
+
+    async def _expect(self) -> None:
+        await self._clock.sleep_until(self._clock.now() + CONNECT_S)
+        if not self.connected:
+            log.info("peer %s never connected", self.name)
+            self._leave()
+
+    def _changed(self) -> None:
+        log.info("peer %s: %s", self.name, self._connection.connectionState)
+        if self._connection.connectionState in ("failed", "closed"):
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._ended:
+            self._gone(self)
+
+    def _track(self, track: MediaStreamTrack) -> None:
+        if track.kind != "audio" or self._hear is None:
+            return
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.receiver.track is track:
+                hear_at_once(transceiver.receiver)
+        self._hear(track)

@@ -1,0 +1,174 @@
+"""Recordings of sessions on the server: MP4 files with sound and picture in step, bounded in number and length."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.errors import Fault
+from engines.frames import Picture
+from realtime.errors import StorageFault, fault_of
+from realtime.server.faults import InUse, TooMany, UnknownItem
+from realtime.server.session import Session
+from realtime.timeline import TICK_S, WIRE_TICK, Float
+from realtime.writer import Writer
+
+log = logging.getLogger(__name__)
+
+LONGEST_S = 600.0
+"""A recording ends by itself after so long."""
+MOST = 16
+"""Recordings that are kept; the oldest goes when there are more."""
+AT_ONCE = 2
+"""Recordings that are made at a time: each costs a fifth of a core."""
+_QUEUE = 50  # ticks that may wait for the disk; a tick that finds no room keeps its sound's place, and the last picture
+_SILENCE = np.zeros(WIRE_TICK, np.float32)
+
+
+class Recording:
+    """One session's ticks into a file, in a thread of its own. An `surroundings.Outlet`: it never makes a tick wait."""
+
+    def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
+        self.name, self.path, self.session = path.stem, path, session
+        self.seconds = 0.0
+        self.left_out = 0
+        """Ticks that found the disk too slow."""
+        self.fault: Fault | None = None
+        self._size = size
+        self._first: int | None = None
+        self._ticks: queue.Queue[tuple[int, Float, Picture | None] | None] = queue.Queue(_QUEUE)
+        self._thread = threading.Thread(target=self._write, daemon=True, name=f"recording {self.name}")
+        self._thread.start()
+
+    @property
+    def going(self) -> bool:
+        """Whether it is still being made."""
+        return self._thread.is_alive()
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """See `surroundings.Outlet.show`."""
+        self._first = tick if self._first is None else self._first
+        at = tick - self._first
+        if at * TICK_S >= LONGEST_S:
+            self.finish()
+            return
+        try:
+            self._ticks.put_nowait((at, sound, picture))
+        except queue.Full:
+            self.left_out += 1
+
+    def hush(self) -> None:
+        """See `surroundings.Outlet.hush`: what has left, has left."""
+
+    def ended(self) -> None:
+        """See `surroundings.Outlet.ended`."""
+        self.finish()
+
+    def finish(self) -> None:
+        """No more ticks."""
+        if self in self.session.outlets:
+            self.session.outlets.remove(self)
+        threading.Thread(target=self._ticks.put, args=(None,), daemon=True).start()
+
+    async def wait(self) -> None:
+        """Until the file is whole."""
+        await asyncio.to_thread(self._thread.join)
+
+    def _write(self) -> None:
+        try:
+            with Writer(self.path, self._size) as writer:
+                last: Picture | None = None
+                at = 0
+                while (tick := self._ticks.get()) is not None:
+                    number, sound, picture = tick
+                    picture = picture if picture is not None else last
+                    if picture is None:
+                        continue
+                    while at < number and last is not None:
+                        writer.picture(last)
+                        writer.sound(_SILENCE[None])
+                        at += 1
+                    at = number
+                    writer.picture(picture)
+                    writer.sound(sound[None])
+                    at, last = at + 1, picture
+                    self.seconds = writer.pictures * TICK_S
+        except OSError as error:
+            self.fault = fault_of(error) or StorageFault(f"The recording cannot be written: {error.strerror}.")
+            log.warning("%s", self.fault, extra={"session": self.session.name})
+        except Exception:  # the thread's border: a recording that fails never ends a session
+            self.fault = StorageFault("The recording cannot be written.", "See the server's log.")
+            log.exception("a recording fails", extra={"session": self.session.name})
+
+    def report(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "session": self.session.name,
+            "state": "recording" if self.going else "failed" if self.fault else "ready",
+            "trouble": self.fault.message if self.fault else None,
+            "seconds": round(self.seconds, 2),
+            "left_out": self.left_out,
+            "url": f"/v1/recordings/{self.name}.mp4",
+        }
+
+
+class Recordings:
+    """All recordings of a server, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._all: dict[str, Recording] = {}
+
+    def begin(self, session: Session) -> Recording:
+        """Record a session from now on. Raises InUse, TooMany."""
+        if self.of(session) is not None:
+            raise InUse("This session is being recorded already.", "Stop that recording first.")
+        if sum(recording.going for recording in self._all.values()) >= AT_ONCE:
+            raise TooMany(f"{AT_ONCE} recordings are being made already.", "Wait until one has ended.")
+        if (size := session.size) is None:
+            raise InUse("This session shows nothing yet.", "Try again in a moment.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        done = [name for name, recording in self._all.items() if not recording.going]
+        for name in done[: max(0, len(self._all) - MOST + 1)]:
+            self.remove(name)
+        recording = Recording(self._folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
+        self._all[recording.name] = recording
+        session.outlets.append(recording)
+        return recording
+
+    def of(self, session: Session) -> Recording | None:
+        """The recording that is being made of a session, if any."""
+        return next((one for one in self._all.values() if one.session is session and one in session.outlets), None)
+
+    def find(self, name: str) -> Recording:
+        """A recording by its name. Raises UnknownItem."""
+        if (recording := self._all.get(name)) is None:
+            raise UnknownItem("There is no such recording, or not any more.", "Begin one with POST to a session's recording.")
+        return recording
+
+    def remove(self, name: str) -> None:
+        """Remove one and its file. Raises UnknownItem, and InUse while it is made."""
+        recording = self.find(name)
+        if recording.going:
+            raise InUse("This recording is still being made.", "Stop it first.")
+        del self._all[name]
+        recording.path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Finish all, and remove their files: they are the server's own as long as it runs."""
+        for recording in self._all.values():
+            recording.finish()
+        for recording in list(self._all.values()):
+            await recording.wait()
+            recording.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()

@@ -1,0 +1,262 @@
+"""Speech in over HTTP: a sound file, a websocket of raw samples, and the interruption of both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import tempfile
+import wave
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from aiohttp import WSMsgType, web
+
+from engines.errors import Fault, SpeechFault
+from realtime import timeline
+from realtime.clock import Clock
+from realtime.errors import MediaFault
+from realtime.media import SOUNDS, probe
+from realtime.server.faults import Busy, TooLarge, WrongType
+from realtime.server.intake import Stream
+from realtime.server.keys import CLOCK
+from realtime.server.pcm import Pcm, rate_of
+from realtime.server.session import LONGEST_S, Session
+from realtime.server.whip import find
+
+log = logging.getLogger(__name__)
+
+MOST_FILE = 64 << 20
+MOST_MESSAGE = 1 << 20
+AHEAD_S = 60
+"""Seconds of speech that a websocket may be ahead; then it is not read until there is room."""
+SOCKETS = 4
+"""Websockets that a session takes at a time."""
+_EVENTS = 256
+
+
+async def interrupt(request: web.Request) -> web.StreamResponse:
+    """POST: break off all speech; answers how much of it was heard."""
+    session = find(request)
+    broken = session.interrupt()
+    body = {"generation": session.generation, "heard_ms": round(broken.heard * 1000), "dropped_ms": round(broken.dropped * 1000)}
+    return web.json_response(body)
+
+
+async def speak(request: web.Request) -> web.StreamResponse:
+    """POST a sound file, or raw samples as audio/pcm;rate=N: it is spoken after what waits already."""
+    session = find(request)
+    kind = request.content_type
+    if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg")):
+        raise WrongType(f"Speech is a sound file (audio/*), not {kind}.", "Set the Content-Type to the file's, e.g. audio/wav.")
+    rate = rate_of(_parameters(request).get("rate", "no rate")) if kind == "audio/pcm" else None
+    file = await received(request, MOST_FILE)
+    try:
+        if rate is not None:
+            await asyncio.to_thread(_add_header, file, rate)
+        await asyncio.to_thread(_check_sound, file)
+        session.speak(file)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return web.json_response(session.report(), status=202)
+
+
+def _parameters(request: web.Request) -> dict[str, str]:
+    parts = (part.partition("=") for part in request.headers.get("Content-Type", "").split(";")[1:])
+    return {name.strip().lower(): value.strip() for name, _, value in parts}
+
+
+async def received(request: web.Request, most: int, folder: Path | None = None) -> Path:
+    """The body as a file under a name of ours. Raises TooLarge."""
+    large = TooLarge(f"The file is larger than {most >> 20} MiB.", "Send a smaller one.")
+    if (request.content_length or 0) > most:
+        raise large
+    file, path = await asyncio.to_thread(_new_file, folder)
+    size = 0
+    try:
+        with contextlib.closing(file):
+            async for chunk in request.content.iter_chunked(1 << 18):
+                size += len(chunk)
+                if size > most:
+                    raise large
+                await asyncio.to_thread(file.write, chunk)
+    except BaseException:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        raise
+    return path
+
+
+def _new_file(folder: Path | None) -> tuple[BinaryIO, Path]:
+    handle, name = tempfile.mkstemp(prefix="mytalk-", suffix=".upload", dir=folder)
+    return os.fdopen(handle, "wb"), Path(name)
+
+
+def _add_header(file: Path, rate: int) -> None:
+    """Make a sound file of raw samples. Raises SpeechFault for an odd number of bytes."""
+    data = file.read_bytes()
+    if len(data) % 2 or not data:
+        raise SpeechFault("The sound has no samples, or an odd number of bytes.", "Send 16-bit samples: two bytes each.")
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, rate, 0, "NONE", ""))
+        out.writeframes(data)
+
+
+def _check_sound(file: Path) -> None:
+    """Raises MediaFault for what is no sound file of a kind that is read here."""
+    try:
+        info = probe(file, SOUNDS)
+    except MediaFault as fault:
+        raise MediaFault(
+            "The file is damaged, or no sound file of a kind that is read here.", "Send WAV, MP3, FLAC, Ogg or MP4."
+        ) from fault
+    if not info.sound:
+        raise MediaFault("The file has no sound.", "Send a recording of speech.")
+    if (info.seconds or 0) > LONGEST_S:
+        raise MediaFault(f"The file is longer than {LONGEST_S / 60:.0f} minutes.", "Send it in parts.")
+
+
+class Talk:
+    """One websocket of speech: what comes is said; how it goes on is told. A `surroundings.Follower`."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session, self._clock = session, clock
+        self._stream = Stream(AHEAD_S * timeline.WIRE_RATE)
+        self._pcm: Pcm | None = None
+        self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
+        self._over = False
+
+    async def run(self, socket: web.WebSocketResponse, rate: int | None) -> None:
+        """Until either side ends it."""
+        self._pcm = Pcm(rate) if rate else None
+        self._session.followers.add(self)
+        telling = asyncio.create_task(self._tell_all(socket), name=f"events {self._session.name}")
+        try:
+            async for message in socket:
+                if self._over:
+                    break
+                if message.type is WSMsgType.BINARY:
+                    await self._put(message.data)
+                elif message.type is WSMsgType.TEXT:
+                    await self._obey(message.data)
+            if self._pcm and socket.close_code != 1001:
+                await self._flush()
+        except Fault as fault:
+            self._tell("error", code=fault.code, detail=fault.message, hint=fault.hint)
+            self._tell(None)
+            await asyncio.wait([telling], timeout=5)
+        finally:
+            self._stream.end()
+            self._session.followers.discard(self)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    async def _put(self, data: bytes) -> None:
+        if self._pcm is None:
+            raise SpeechFault("Samples came before their rate.", 'Send {"type": "start", "rate": 24000} first.')
+        generation = self._session.generation
+        for sound in self._pcm.put(data):
+            await self._say(sound, generation)
+
+    async def _say(self, sound: timeline.Float, generation: int) -> None:
+        while not self._stream.room and not self._over:
+            await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
+        if len(sound) and generation == self._session.generation and not self._over:
+            self._session.say(self._stream, sound)
+            await self._clock.sleep_until(0)  # others' turn
+
+    async def _flush(self) -> None:
+        if self._pcm:
+            try:
+                await self._say(self._pcm.flush(), self._session.generation)
+            finally:
+                self._stream.end()
+
+    async def _obey(self, text: str) -> None:
+        """A message: a word, or JSON with its `type`. Raises SpeechFault for what is neither."""
+        words = _words(text)
+        kind = words.get("type", "start" if "rate" in words else None)
+        if kind == "start":
+            self._pcm = Pcm(rate_of(words.get("rate")))
+        elif kind == "flush":
+            await self._flush()
+        elif kind == "interrupt":
+            if self._pcm:
+                self._pcm.clear()
+            told = self._events.qsize()
+            self._session.interrupt()
+            if self._events.qsize() == told:
+                self.interrupted(self._stream, self._stream.played, 0)
+        else:
+            raise SpeechFault(f"There is no message {text[:40]!r}.", 'Send "flush", "interrupt", or {"type": "start", "rate": 24000}.')
+
+    async def _tell_all(self, socket: web.WebSocketResponse) -> None:
+        with contextlib.suppress(ConnectionError):
+            while (event := await self._events.get()) is not None:
+                await socket.send_json(event)
+            await socket.close(code=1008)
+
+    def _tell(self, kind: str | None, **rest: Any) -> None:
+        if self._events.full():
+            self._events.get_nowait()  # a peer that does not read loses the oldest
+        self._events.put_nowait(None if kind is None else {"type": kind, **rest})
+
+    def _place(self, wire: int) -> dict[str, int]:
+        samples = self._pcm.place(wire) if self._pcm else 0
+        return {"samples": samples, "ms": round(wire / timeline.WIRE_RATE * 1000)}
+
+    # how speech goes on (`surroundings.Follower`)
+
+    def speaking(self, stream: Stream) -> None:
+        """See `Follower.speaking`."""
+        if stream is self._stream:
+            self._tell("speaking", **self._place(stream.played))
+
+    def played(self, stream: Stream) -> None:
+        """See `Follower.played`."""
+        if stream is self._stream:
+            self._tell("played", **self._place(stream.played), waiting_ms=round(stream.waiting / timeline.WIRE_RATE * 1000))
+
+    def idle(self, stream: Stream) -> None:
+        """See `Follower.idle`."""
+        if stream is self._stream:
+            self._tell("idle", **self._place(stream.played))
+
+    def interrupted(self, stream: Stream, heard: int, dropped: int) -> None:
+        """See `Follower.interrupted`."""
+        if stream is self._stream:
+            self._tell("interrupted", **self._place(heard), dropped_ms=round(dropped / timeline.WIRE_RATE * 1000))
+
+    def ended(self) -> None:
+        """See `Follower.ended`."""
+        self._over = True
+        self._tell("ended")
+        self._tell(None)
+
+
+def _words(text: str) -> dict[str, Any]:
+    """A message of a websocket as a dictionary."""
+    if text.strip() in ("flush", "interrupt"):
+        return {"type": text.strip()}
+    try:
+        words = json.loads(text)
+    except ValueError as error:
+        raise SpeechFault("The message is no JSON.", 'Send "flush", "interrupt", or {"type": "start", "rate": 24000}.') from error
+    return words if isinstance(words, dict) else {}
+
+
+async def talk(request: web.Request) -> web.StreamResponse:
+    """GET as a websocket: raw samples in, events out."""
+    session = find(request)
+    rate = rate_of(request.query["rate"]) if "rate" in request.query else None
+    if sum(isinstance(follower, Talk) for follower in session.followers) >= SOCKETS:
+        raise Busy(f"A session takes {SOCKETS} websockets at a time.", "Close one.")
+    socket = web.WebSocketResponse(heartbeat=20, max_msg_size=MOST_MESSAGE)
+    if not socket.can_prepare(request).ok:
+        raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
+    await socket.prepare(request)
+    await Talk(session, request.app[CLOCK]).run(socket, rate)
+    await socket.close()
+    return socket

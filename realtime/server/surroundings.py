@@ -1,0 +1,109 @@
+"""What a session has around it: where its ticks go, who follows its speech, who counts; and what it is called by outside."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from aiortc import RTCIceServer
+
+from engines.frames import Picture
+from realtime.clock import Clock
+from realtime.engine import Engine
+from realtime.server.intake import Stream
+from realtime.timeline import Float
+
+
+class State(Enum):
+    """What a session does, in words."""
+
+    CONNECTING = "connecting"
+    IDLE = "idle"
+    LISTENING = "listening"
+    SPEAKING = "speaking"
+    ENDED = "ended"
+
+
+class Outlet(Protocol):
+    """Where ticks go: a peer, a recording."""
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick leaves now; without a picture the last stays."""
+        ...
+
+    def hush(self) -> None:
+        """Sound that has not left yet does not leave any more."""
+        ...
+
+    def ended(self) -> None:
+        """The session is over."""
+        ...
+
+
+class Follower(Protocol):
+    """Who hears how a session's speech goes on. Called on the event loop."""
+
+    def speaking(self, stream: Stream) -> None:
+        """A stream begins to be heard."""
+        ...
+
+    def played(self, stream: Stream) -> None:
+        """Some more of a stream was heard: see `Stream.played`."""
+        ...
+
+    def idle(self, stream: Stream) -> None:
+        """The last of a stream was heard, and nothing waits."""
+        ...
+
+    def interrupted(self, stream: Stream, heard: int, dropped: int) -> None:
+        """A stream was broken off after `heard` of its samples; `dropped` will not be heard."""
+        ...
+
+    def ended(self) -> None:
+        """The session is over."""
+        ...
+
+
+class Gauges(Protocol):
+    """Who counts over all sessions (`realtime.server.metrics`)."""
+
+    def left(self, added: float | None) -> None:
+        """A tick left, its speech `added` seconds after it had come; None for silence."""
+        ...
+
+    def held(self, ticks: int) -> None:
+        """So many ticks went by with the last picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all sessions of a server share."""
+
+    engine: Engine
+    clock: Clock
+    gauges: Gauges
+    ice: Sequence[RTCIceServer] = ()
+    idle_s: float = 1800.0
+    """A session in which nothing was said for so long ends."""
+    total_s: float = 14400.0
+    """No session is longer."""
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What an interruption broke off, in seconds of made speech."""
+
+    heard: float
+    dropped: float
+
+
+@dataclass
+class Figures:
+    """Of the last minute."""
+
+    delays: deque[float] = field(default_factory=lambda: deque(maxlen=1500))
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=1500))

@@ -1,0 +1,120 @@
+"""Watching a server: health, metrics, sessions; and recordings, joins and guests: what is asked beside a session."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from realtime.server.faults import InUse, RequestFault, UnknownItem
+from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, must_own
+from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
+from realtime.server.whip import find
+
+
+async def health(request: web.Request) -> web.StreamResponse:
+    """GET: the server answers; with what it carries."""
+    engine, sessions = request.app[ENGINE], request.app[SESSIONS]
+    return web.json_response({
+        "ready": engine.ready,
+        "sessions": len(sessions),
+        "capacity": sessions.capacity,
+        "engine_restarts": engine.restarts,
+        "pictures_every": engine.every,
+        "loop_lag_p99_ms": round(request.app[METRICS].lag_p99 * 1000, 2),
+    })  # fmt: skip
+
+
+async def ready(request: web.Request) -> web.StreamResponse:
+    """GET: 200 where a session can begin now, else 503."""
+    sessions = request.app[SESSIONS]
+    free = sessions.capacity - len(sessions)
+    fine = request.app[ENGINE].ready and free > 0
+    return web.json_response({"ready": fine, "free": max(0, free)}, status=200 if fine else 503)
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """GET figures in Prometheus' format."""
+    must_own(request)
+    return web.Response(body=request.app[METRICS].text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def list_sessions(request: web.Request) -> web.StreamResponse:
+    """GET all sessions with their figures."""
+    must_own(request)
+    return web.json_response({"sessions": [session.report() for session in request.app[SESSIONS]]})
+
+
+async def report(request: web.Request) -> web.StreamResponse:
+    """GET one session's state and figures."""
+    return web.json_response(find(request).report())
+
+
+async def record(request: web.Request) -> web.StreamResponse:
+    """POST: record the session from now on."""
+    recording = request.app[RECORDINGS].begin(find(request))
+    return web.json_response(recording.report(), status=201, headers={"Location": f"/v1/recordings/{recording.name}.mp4"})
+
+
+async def recording(request: web.Request) -> web.StreamResponse:
+    """GET how the session's recording goes."""
+    if (made := request.app[RECORDINGS].of(find(request))) is None:
+        raise UnknownItem("This session is not being recorded.", "POST to this address begins it.")
+    return web.json_response(made.report())
+
+
+async def stop_recording(request: web.Request) -> web.StreamResponse:
+    """DELETE: the recording ends here; the answer says where it lies."""
+    if (made := request.app[RECORDINGS].of(find(request))) is None:
+        raise UnknownItem("This session is not being recorded.", "POST to this address begins it.")
+    made.finish()
+    await made.wait()
+    return web.json_response(made.report())
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    """GET a recording as a file."""
+    made = request.app[RECORDINGS].find(request.match_info["recording"])
+    must_own(request, made.session.owner)
+    if made.going:
+        raise InUse("This recording is still being made.", "Stop it first.")
+    if made.fault is not None:
+        raise made.fault
+    name = quote(f"mytalk-{made.session.actor}.mp4")
+    return web.FileResponse(made.path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
+
+
+async def remove_recording(request: web.Request) -> web.StreamResponse:
+    """DELETE a recording's file."""
+    made = request.app[RECORDINGS].find(request.match_info["recording"])
+    must_own(request, made.session.owner)
+    request.app[RECORDINGS].remove(made.name)
+    return web.Response(status=204)
+
+
+async def join(request: web.Request) -> web.StreamResponse:
+    """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps."""
+    must_own(request)
+    token = request.app[GUARD].join_token()
+    return web.json_response({"join": token, "page": f"/#join={token}", "seconds": JOIN_S}, status=201)
+
+
+async def enter(request: web.Request) -> web.StreamResponse:
+    """POST {"join": TOKEN}: the browser that does so is a guest from now on."""
+    body = await _json(request)
+    if not isinstance(body.get("join"), str):
+        raise RequestFault("The join token is missing.", 'Send {"join": "..."} as JSON.')
+    key = request.app[GUARD].redeem(body["join"])
+    response = web.Response(status=204)
+    response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=request.secure, path="/")
+    return response
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except ValueError as error:
+        raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,91 @@
+"""Signalling as RFC 9725 (WHIP) has it: an offer begins a session, its Location is the session. Viewers in the same shape (WHEP)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from realtime.server.faults import NotAcceptable, NoTag, WrongType
+from realtime.server.guard import GUARD, WHO, must_own
+from realtime.server.keys import OPTIONS, SESSIONS, STORE
+from realtime.server.options import link_of
+from realtime.server.peer import Peer
+from realtime.server.session import Session
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+
+
+def find(request: web.Request) -> Session:
+    """The session of a request's path. Raises UnknownSession and NotAllowed."""
+    session = request.app[SESSIONS].find(request.match_info["session"])
+    must_own(request, session.owner)
+    return session
+
+
+async def begin(request: web.Request) -> web.StreamResponse:
+    """POST an offer: a new session with an actor."""
+    offer = await _offer(request)
+    actor = request.query.get("actor") or request.app[OPTIONS].actor
+    await asyncio.to_thread(request.app[STORE].find, actor)
+    request.app[GUARD].begins(request[WHO])
+    session, answer = await request.app[SESSIONS].open(actor, offer, owner=request[WHO])
+    return _created(request, f"/v1/sessions/{session.name}", session.peer, answer)
+
+
+async def patch(request: web.Request) -> web.StreamResponse:
+    """PATCH a fragment: more of the peer's candidates."""
+    return await _trickle(request, find(request).peer)
+
+
+async def end(request: web.Request) -> web.StreamResponse:
+    """DELETE: the session is over."""
+    await find(request).close()
+    return web.Response(status=200)
+
+
+async def watch(request: web.Request) -> web.StreamResponse:
+    """POST an offer to a session's viewers: see and hear it too."""
+    session = find(request)
+    viewer, answer = await request.app[SESSIONS].watch(session, await _offer(request))
+    return _created(request, f"/v1/sessions/{session.name}/viewers/{viewer.name}", viewer, answer)
+
+
+async def patch_viewer(request: web.Request) -> web.StreamResponse:
+    """PATCH a fragment to a viewer."""
+    return await _trickle(request, find(request).viewer(request.match_info["viewer"]))
+
+
+async def end_viewer(request: web.Request) -> web.StreamResponse:
+    """DELETE: the viewer leaves."""
+    session = find(request)
+    await session.dismiss(session.viewer(request.match_info["viewer"]))
+    return web.Response(status=200)
+
+
+async def _offer(request: web.Request) -> str:
+    if request.content_type != SDP:
+        raise WrongType(f"An offer is {SDP}, not {request.content_type}.", "Set the Content-Type, and send the offer's SDP as the body.")
+    accepted = request.headers.get("Accept", "*/*")
+    if not any(kind.split(";")[0].strip() in ("*/*", "application/*", SDP) for kind in accepted.split(",")):
+        raise NotAcceptable(f"The answer is {SDP}, not {accepted}.", "Leave Accept out.")
+    return (await request.read()).decode("utf-8", errors="replace")
+
+
+def _created(request: web.Request, location: str, peer: Peer, answer: str) -> web.Response:
+    response = web.Response(text=answer, status=201, content_type=SDP)
+    response.headers.update({"Location": location, "ETag": peer.tag, "Accept-Patch": FRAGMENT})
+    for server in request.app[OPTIONS].ice:
+        response.headers.add("Link", link_of(server))
+    return response
+
+
+async def _trickle(request: web.Request, peer: Peer) -> web.StreamResponse:
+    if request.content_type != FRAGMENT:
+        raise WrongType(f"Candidates come as {FRAGMENT}, not {request.content_type}.", "Set the Content-Type.")
+    match = request.headers.get("If-Match") or request.headers.get("ETag")  # where clients of older drafts put it
+    if match is None:
+        raise NoTag("A PATCH says in If-Match which ICE session it is for.", "Send the ETag that came with the answer.")
+    await peer.trickle((await request.read()).decode("utf-8", errors="replace"), match.strip())
+    return web.Response(status=204)

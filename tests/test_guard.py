@@ -1,0 +1,161 @@
+"""Who may ask what: secrets, join tokens, guests, other sites; and what is told to whoever may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import async_playwright
+
+from realtime.errors import SettingsFault
+from realtime.server.keys import SESSIONS
+from realtime.server.options import Options, ice_servers
+from tests.peers import SDP, WAV, Client, Peer, bursts, offer, problem, serving, wav
+from tests.test_live_browser import CHROMIUM, FLAGS
+
+TOKEN = "a-secret-of-sixteen-or-more"
+OWNER = {"Authorization": f"Bearer {TOKEN}"}
+
+EVERY = [
+    ("GET", "/metrics"),
+    ("GET", "/v1/actors"),
+    ("POST", "/v1/actors?name=anna"),
+    ("GET", "/v1/actors/presenter/preview.jpg"),
+    ("DELETE", "/v1/actors/presenter"),
+    ("GET", "/v1/enrolments/none"),
+    ("GET", "/v1/sessions"),
+    ("POST", "/v1/sessions"),
+    ("GET", "/v1/sessions/none"),
+    ("PATCH", "/v1/sessions/none"),
+    ("DELETE", "/v1/sessions/none"),
+    ("POST", "/v1/sessions/none/viewers"),
+    ("PATCH", "/v1/sessions/none/viewers/none"),
+    ("DELETE", "/v1/sessions/none/viewers/none"),
+    ("GET", "/v1/sessions/none/speech"),
+    ("POST", "/v1/sessions/none/speech"),
+    ("POST", "/v1/sessions/none/interrupt"),
+    ("POST", "/v1/sessions/none/recording"),
+    ("GET", "/v1/sessions/none/recording"),
+    ("DELETE", "/v1/sessions/none/recording"),
+    ("GET", "/v1/recordings/none.mp4"),
+    ("DELETE", "/v1/recordings/none.mp4"),
+    ("POST", "/v1/joins"),
+    ("GET", "/nowhere"),
+]
+
+
+async def test_every_address_wants_the_secret() -> None:
+    async with serving(token=TOKEN) as client:
+        told = {route.resource.canonical for route in client.server.app.router.routes() if route.resource}  # type: ignore[attr-defined]
+        asked = {path.split("?")[0].replace("none.mp4", "{recording}.mp4") for _, path in EVERY}
+        for address in told - {"/", "/favicon.ico", "/openapi.json", "/healthz", "/readyz", "/v1/guests"}:
+            if "file" not in address:
+                pattern = address.replace("{actor}", "presenter")
+                for name in ("session", "viewer", "enrolment"):
+                    pattern = pattern.replace("{" + name + "}", "none")
+                assert pattern in asked, address
+        for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}, {"Cookie": "mytalk=guess"}):
+            for method, path in EVERY:
+                response = await client.request(method, path, headers=wrong)
+                await problem(response, 401, "secret")
+                assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        for path in ("/", "/app.js", "/style.css", "/healthz", "/readyz", "/openapi.json"):
+            assert (await client.get(path)).status in (200, 503), path
+        async with Peer(client, headers=OWNER) as peer:
+            await peer.until(lambda: len(peer.pictures) > 3)
+            assert (await client.delete(peer.url, headers=OWNER)).status == 200
+
+
+async def join(client: Client) -> str:
+    made = await (await client.post("/v1/joins", headers=OWNER)).json()
+    assert made["page"] == f"/#join={made['join']}"
+    return str(made["join"])
+
+
+async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
+    async with serving(token=TOKEN) as client:
+        token = await join(client)
+        response = await client.post("/v1/guests", json={"join": token})
+        assert response.status == 204
+        (cookie,) = response.headers.getall("Set-Cookie")
+        assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+        for body in ({"join": token}, {"join": "guess"}):
+            await problem(await client.post("/v1/guests", json=body), 401, "secret")
+        for text in ("", "{", "[]", '{"join": 5}'):
+            await problem(await client.post("/v1/guests", data=text), 400, "request")
+        assert (await client.get("/v1/actors")).status == 200  # the client keeps the cookie
+        async with Peer(client) as mine, Peer(client, headers=OWNER) as other:
+            await mine.until(lambda: len(mine.pictures) > 3)
+            assert (await client.post(f"{mine.url}/speech", data=wav(bursts(1)), headers=WAV)).status == 202
+            for method, path in (
+                ("GET", other.url),
+                ("DELETE", other.url),
+                ("POST", f"{other.url}/interrupt"),
+                ("GET", "/v1/sessions"),
+                ("GET", "/metrics"),
+                ("POST", "/v1/joins"),
+                ("POST", "/v1/actors?name=anna"),
+                ("DELETE", "/v1/actors/presenter"),
+            ):
+                await problem(await client.request(method, path), 403, "origin")
+            assert (await client.get(mine.url, headers=OWNER)).status == 200
+
+
+async def test_a_join_token_may_begin_one_session_as_a_bearer() -> None:
+    async with serving(token=TOKEN) as client:
+        bearer = {"Authorization": f"Bearer {await join(client)}"}
+        async with Peer(client, headers=bearer) as peer:
+            await problem(await client.post("/v1/sessions", data=await offer(), headers=SDP | bearer), 403, "origin")
+            assert (await client.post(f"{peer.url}/interrupt", headers=bearer)).status == 200
+            assert (await client.delete(peer.url, headers=bearer)).status == 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "192.0.2.1"},
+        {"token": "short"},
+        {"origins": ("https://example.org/",)},
+        {"origins": ("*",)},
+        {"idle_s": 0.0},
+        {"max_sessions": 0},
+    ],
+)
+def test_what_is_not_safe_is_not_begun(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsFault) as caught:
+        Options(**wrong)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("wrong", ["example.org", "turn:example.org", "stun:me:secret@example.org", "http://example.org", "stun:"])
+def test_what_is_no_ice_server_is_said(wrong: str) -> None:
+    with pytest.raises(SettingsFault):
+        ice_servers(wrong)
+
+
+async def test_a_session_ends_by_its_limits() -> None:
+    async with serving(idle_s=0.6) as client, Peer(client) as peer:
+        await peer.until(lambda: not len(client.server.app[SESSIONS]))  # type: ignore[attr-defined]
+    async with serving(total_s=0.6) as client, Peer(client) as peer:
+        await peer.until(lambda: not len(client.server.app[SESSIONS]))  # type: ignore[attr-defined]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+async def test_the_page_joins_with_what_stands_behind_its_hash_and_may_come_back() -> None:
+    async with serving(token=TOKEN) as client, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await (await browser.new_context(bypass_csp=True)).new_page()
+        await page.goto(str(client.make_url("/")) + f"#join={await join(client)}")
+        await page.wait_for_function("session && session.marks.shown", timeout=60_000)
+        assert "#" not in page.url
+        assert not await page.is_visible("#add")  # guests add nobody
+        await page.reload()
+        await page.wait_for_function("session && session.marks.shown", timeout=60_000)
+        stranger = await (await browser.new_context(bypass_csp=True)).new_page()
+        await stranger.goto(str(client.make_url("/")))
+        await stranger.wait_for_function("document.getElementById('trouble').textContent.includes('secret')", timeout=60_000)
+        await browser.close()

@@ -1,0 +1,116 @@
+"""Actors over HTTP: a stranger's file becomes an actor in a process of its own, or is refused in words."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.actor import Store
+from tests.made import write_clip
+from tests.peers import SDP, Client, Peer, bursts, offer, problem, serving, wav
+
+VIDEO = {"Content-Type": "video/mp4"}
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    async with serving(Store(tmp_path / "actors")) as client:
+        yield client
+
+
+async def enrolled(client: Client, body: bytes, name: str = "anna", headers: dict[str, str] = VIDEO) -> dict[str, Any]:
+    """What became of an upload."""
+    response = await client.post(f"/v1/actors?name={name}", data=body, headers=headers)
+    assert response.status == 202, await response.text()
+    while True:
+        report: dict[str, Any] = await (await client.get(response.headers["Location"])).json()
+        if report["state"] in ("done", "failed"):
+            return report
+        await asyncio.sleep(0.2)
+
+
+@pytest.mark.slow
+async def test_an_upload_becomes_an_actor_that_talks_and_goes(client: Client) -> None:
+    shipped = Store(Path()).find("presenter")
+    report = await enrolled(client, (shipped / "preview.jpg").read_bytes(), headers={"Content-Type": "image/jpeg"})
+    assert report["state"] == "done", report
+    listed = await (await client.get("/v1/actors")).json()
+    (anna,) = [actor for actor in listed["actors"] if actor["name"] == "anna"]
+    assert anna["source"] == "an uploaded file"
+    assert (await client.get(anna["preview"])).content_type == "image/jpeg"
+    await problem(await client.post("/v1/actors?name=anna", data=b"x", headers=VIDEO), 409, "in-use")
+    async with Peer(client, "anna") as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        await problem(await client.delete("/v1/actors/anna"), 409, "in-use")
+        assert (await client.delete(peer.url)).status == 200
+    assert (await client.delete("/v1/actors/anna")).status == 204
+    await problem(await client.delete("/v1/actors/anna"), 404, "unknown-actor")
+    await problem(await client.post("/v1/sessions?actor=anna", data=await offer(), headers=SDP), 404, "unknown-actor")
+
+
+def hours_long(path: Path) -> bytes:
+    """A clip whose second picture comes ten hours after its first."""
+    return write_clip(path, [0.0, 36_000.0]).read_bytes()
+
+
+def bomb() -> bytes:
+    """A small PNG that says it is 60,000 pixels a side."""
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1_000_000)) + chunk(b"IEND", b"")
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("frame.png", b"\0" * 10_000_000)
+    return file.getvalue()
+
+
+@pytest.mark.slow
+async def test_hostile_files_are_refused_and_nobody_else_notices(client: Client, tmp_path: Path) -> None:
+    hostile = {
+        "playlist": b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
+        "ffconcat": b"ffconcat version 1.0\nfile /etc/hostname\n",
+        "ten hours": hours_long(tmp_path / "long.mp4"),
+        "sound": wav(bursts(1)),
+        "text": b"hello",
+        "empty": b"",
+        "bomb": bomb(),
+        "zip": zipped(),
+    }
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        for what, body in hostile.items():
+            report = await enrolled(client, body, "eve")
+            assert report["state"] == "failed", what
+            assert 400 <= report["problem"]["status"] < 500, what
+            assert report["problem"]["detail"].endswith("."), what
+            assert "/" not in report["problem"]["detail"], report["problem"]["detail"]
+            assert "eve" not in [actor["name"] for actor in (await (await client.get("/v1/actors")).json())["actors"]]
+        count = len(peer.pictures)
+        await peer.until(lambda: len(peer.pictures) > count + 10)
+
+
+async def test_what_is_no_upload_is_refused_at_the_door(client: Client) -> None:
+    await problem(await client.post("/v1/actors", data=b"x", headers=VIDEO), 400, "request")
+    for name in ("..", "a/b", ".hidden", "x" * 70, "%00"):
+        await problem(await client.post("/v1/actors", params={"name": name}, data=b"x", headers=VIDEO), 422, "actor")
+    await problem(await client.post("/v1/actors?name=presenter", data=b"x", headers=VIDEO), 409, "in-use")
+    await problem(await client.post("/v1/actors?name=anna", json={}), 415, "content-type")
+    await problem(await client.get("/v1/enrolments/none"), 404, "unknown")
+    await problem(await client.delete("/v1/actors/presenter"), 422, "actor")
+    await problem(await client.delete("/v1/actors/nobody"), 404, "unknown-actor")
+    lies = VIDEO | {"Content-Length": str(1 << 40), "Connection": "close"}
+    await problem(await client.post("/v1/actors?name=anna", data=b"x", headers=lies), 413, "too-large")
