@@ -170,7 +170,8 @@ def work(pipe: Connection, file: Path, store: Actors, name: str) -> None:
             raise MediaFault("The file has no pictures.", "Send a video or a photo of a face.")
         if (info.seconds or 0) > LONGEST_S:
             raise MediaFault(f"The video is longer than {LONGEST_S:.0f} s.", "Cut out a part in which the person talks.")
-        say(total=max(1, round((info.seconds or 0) * 25)))
+        if info.seconds:  # of a photo an idle loop is made: how long is its own affair
+            say(total=max(1, round(info.seconds * 25)))
         notes: list[str] = []
         seen = enrolled(file, name=name, warn=notes.append, progress=progress, formats=VIDEOS, source="an uploaded file")
         with seen as actor:
