@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
-from engines.errors import WeightsFault
+from engines.backends.weights import read_said, said_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class WarpConfig:
 
 VERSION = 1
 NETS = ("picture-lips.onnx", "picture-face.onnx", "picture-fusion.onnx", "picture-decoder.onnx")
-_KEY = "mytalk"
 
 
 @dataclass(frozen=True)
@@ -60,16 +58,9 @@ class RendererConfig:
 
     def metadata(self) -> tuple[str, str]:
         """Key and value for an ONNX file."""
-        return _KEY, json.dumps(asdict(self))
+        return said_of(self)
 
 
 def read_config(metadata: Mapping[str, str], name: str) -> RendererConfig:
     """The configuration in a file's metadata. Raises WeightsFault where it is not one of this version."""
-    mend = "Install mytalk-live again, or train it: python -m engines.train renderer."
-    try:
-        found = json.loads(metadata.get(_KEY, "{}"))
-    except ValueError:
-        found = {}
-    if found.get("version") != VERSION or set(found) != {field.name for field in fields(RendererConfig)}:
-        raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
-    return RendererConfig(**found)
+    return RendererConfig(**read_said(metadata, name, RendererConfig, VERSION))

@@ -1,13 +1,18 @@
-"""The nets that we ship: found beside this package, checked against their hashes before anything reads them."""
+"""The nets that we ship: found beside this package, checked by their hashes before anything reads them; and what they say of themselves."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from engines.errors import WeightsFault
+
+_KEY = "mytalk"
 
 
 def read_weights(name: str, folder: Path | None = None) -> bytes:
@@ -16,7 +21,7 @@ def read_weights(name: str, folder: Path | None = None) -> bytes:
     Raises WeightsFault where it is missing or is not the file that was shipped.
     """
     place = files("engines.weights") if folder is None else folder
-    mend = f"Install mytalk-live again, or train it: python -m engines.train {'renderer' if name.startswith('picture') else 'motion'}."
+    mend = _mend(name)
     try:
         hashes = json.loads(place.joinpath("hashes.json").read_text())
         data = place.joinpath(name).read_bytes()
@@ -25,3 +30,25 @@ def read_weights(name: str, folder: Path | None = None) -> bytes:
     if hashlib.sha256(data).hexdigest() != hashes.get(name):
         raise WeightsFault(f"The weights {name} are damaged or of another version.", mend)
     return data
+
+
+def said_of(config: Any) -> tuple[str, str]:
+    """Key and value with which an ONNX file carries a configuration, a dataclass, in its metadata."""
+    return _KEY, json.dumps(asdict(config))
+
+
+def read_said(metadata: Mapping[str, str], name: str, kind: type[Any], version: int) -> dict[str, Any]:
+    """The fields of the configuration in a file's metadata. Raises WeightsFault where it is not one of this kind and version."""
+    try:
+        found = dict(json.loads(metadata.get(_KEY, "{}")))
+    except ValueError:
+        found = {}
+    if found.get("version") != version:
+        raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {version}.", _mend(name))
+    if set(found) != {field.name for field in fields(kind)}:
+        raise WeightsFault(f"The weights {name} do not say what they are.", _mend(name))
+    return found
+
+
+def _mend(name: str) -> str:
+    return f"Install mytalk-live again, or train it: python -m engines.train {'renderer' if name.startswith('picture') else 'motion'}."

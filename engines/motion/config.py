@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
-from engines.errors import WeightsFault
+from engines.backends.weights import read_said, said_of
 
 VERSION = 3
 EARS, LIPS = "ears.onnx", "lips.onnx"
-_KEY = "mytalk"
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,10 @@ class Config:
 
     def metadata(self) -> tuple[str, str]:
         """Key and value for an ONNX file."""
-        return _KEY, json.dumps(asdict(self))
+        return said_of(self)
 
 
 def read_config(metadata: Mapping[str, str], name: str) -> Config:
     """The configuration in a file's metadata. Raises WeightsFault where it is not one of this version."""
-    mend = "Install mytalk-live again, or train it: python -m engines.train motion."
-    try:
-        found = json.loads(metadata.get(_KEY, "{}"))
-    except ValueError:
-        found = {}
-    if found.get("version") != VERSION:
-        raise WeightsFault(f"The weights {name} have version {found.get('version')}, this program wants {VERSION}.", mend)
-    if set(found) != {field.name for field in fields(Config)}:
-        raise WeightsFault(f"The weights {name} do not say what they are.", mend)
+    found = read_said(metadata, name, Config, VERSION)
     return Config(**found | {"memory": tuple(found["memory"]), "usual": tuple(found["usual"])})
