@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor
-from engines.appearance.engine import WarpAppearance
+from engines.appearance.layout import vertices
 from engines.appearance.mesh import mesh
 from native.planes import to_rgb
 from native.warp.cpu import mesh_values
@@ -33,7 +33,7 @@ def sheet(actor: Actor, height: int = 640) -> Picture:
     index = _calm(actor)
     rgb = to_rgb(actor.frames[index])
     neutral = face.motion_of(actor.neutral)
-    target = WarpAppearance().target(actor, index, neutral)[:, :2]
+    target = vertices(actor, mesh(), index, neutral)[:, :2]
     alpha = mesh_values(target, mesh().triangles, mesh().values, rgb.shape[:2])[:, :, :1]
     shown = (rgb + 0.35 * alpha * (np.array(_BLUE) - rgb)).astype(np.uint8)
     scale = height / rgb.shape[0]

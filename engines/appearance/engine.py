@@ -14,7 +14,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import draw_interior, missing
-from engines.appearance.layout import vertices
+from engines.appearance.layout import sources, vertices
 from engines.appearance.mesh import Mesh, mesh, visible
 from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
@@ -50,16 +50,13 @@ class WarpAppearance:
         known = self._known.get(id(actor))
         if known is None:
             references = actor.references
-            sources = [
-                (self.target(actor, int(frame), motion)[:, :2] - crop[:2]) * crop[2]
-                for frame, motion, crop in zip(references.frame, references.motion, references.crops, strict=True)
-            ]
+            at = sources(actor, self._mesh) * references.pictures.shape[1] - 0.5
             sharpness = [
                 _edges(picture, *_around(place[: len(face.LIPS)], self.config.around, picture.shape)).var()
-                for picture, place in zip(references.pictures, sources, strict=True)
+                for picture, place in zip(references.pictures, at, strict=True)
             ]
             known = self._known[id(actor)] = WarpState(
-                actor, np.zeros(len(sources), np.float32), np.stack(sources).astype(np.float32), np.array(sharpness, np.float32), -1.0
+                actor, np.zeros(len(at), np.float32), at.astype(np.float32), np.array(sharpness, np.float32), -1.0
             )
             while len(self._known) > _ACTORS:  # a state holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
@@ -70,15 +67,11 @@ class WarpAppearance:
         done = [self._one(state, at, moved) for state, at, moved in zip(states, index, motion, strict=True)]
         return [state for state, _ in done], [picture for _, picture in done]
 
-    def target(self, actor: Actor, index: int, motion: Float) -> Float:
-        """The mesh's vertices (V, 3) in the actor's frame `index` when the face says `motion` (L, 2): pixels and depth."""
-        return vertices(actor, self._mesh, index, motion)
-
     def _one(self, state: WarpState, index: int, motion: Float) -> tuple[WarpState, Picture]:
         actor = state.actor
         frame, unit = actor.frames[index], float(face.unit(actor.poses[index]))
         weights = weigh(actor, self.config, index, motion, state.weights)
-        solid = self.target(actor, index, motion)
+        solid = vertices(actor, self._mesh, index, motion)
         corner, size = _box(solid[self._mesh.used, :2], actor.size)
         there = shown(actor, self.config, index)
         if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen

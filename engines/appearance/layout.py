@@ -17,6 +17,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.mesh import Mesh, anchors, visible
 from engines.spec import Float, Picture
+from native.composite.cpu import OUTLIER
 from native.planes import cut, to_rgb
 from native.warp.cpu import mesh_values
 
@@ -26,7 +27,6 @@ CENTRE, REACH = np.array([0.0, 1.3, 0.0], np.float32), 1.25  # head's frame, IOD
 TINTS = 24
 _HIDDEN = 0.3  # IOD that an open jaw may carry the mask down
 _SHADE = 0.35  # IOD: standard deviation of the colour matching's Gaussian
-_OUTLIER = 16.0  # see `native.composite.cpu.OUTLIER`
 _EVERYWHERE = 0.02  # weight of the mean difference: far from the ring it is all that is known
 _RING = [face.LIPS.index(point) for point in face.INNER_LIPS]
 _OUTER = [face.LIPS.index(point) for point in face.OUTER_LIPS]
@@ -120,11 +120,6 @@ def hidden(actor: Actor, mesh: Mesh, index: int) -> NDArray[np.bool_]:
     return np.asarray(down)
 
 
-def look(frame: Picture, where: Square, side: int) -> NDArray[np.uint8]:
-    """The square of a frame (I420), (side, side, 3) RGB; what sticks out of the frame is its nearest pixel."""
-    return resized(cut_out(frame, where), side)
-
-
 def cut_out(frame: Picture, where: Square) -> NDArray[np.uint8]:
     """The square of a frame (I420) at the frame's resolution, RGB."""
     height, width = frame.shape[0] * 2 // 3, frame.shape[1]
@@ -161,7 +156,7 @@ def tints(frame: NDArray[np.uint8], small: Sequence[NDArray[np.uint8]], layout: 
         # in two maps: with one of two channels, OpenCV 5.0 interpolates linearly between wrong pixels
         over = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         difference = under - over
-        weight = ring / (1 + (difference**2).mean(2) / _OUTLIER**2)
+        weight = ring / (1 + (difference**2).mean(2) / OUTLIER**2)
         everywhere = (difference * weight[:, :, None]).sum((0, 1)) / max(float(weight.sum()), 1e-4)
         spread = cv2.GaussianBlur(np.dstack([difference * weight[:, :, None], weight]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
         field = (spread[:, :, :3] + _EVERYWHERE * everywhere) / (spread[:, :, 3:] + _EVERYWHERE)

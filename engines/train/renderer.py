@@ -176,9 +176,8 @@ class Shown:
 def show(net: Renderer, batch: Batch, inside: int, side: int, *, warped: bool = False) -> Shown:
     """Render a batch: the nets see pictures of `inside` a side, what is shown has `side`."""
     cells = inside // 2
-    target = larger(batch.target, side) if side >= batch.target.shape[-1] else area(batch.target, side)
-    hidden = area(batch.hidden, inside)
-    hidden = (hidden > 0).float()
+    target = sized(batch.target, side)
+    hidden = (area(batch.hidden, inside) > 0).float()
     face = net.face(torch.cat([sized(batch.target, inside) * (1 - hidden), 1 - hidden], 1))
     lips = net.lips(sized(batch.references, inside))[batch.which]
     b, k = batch.prior.shape
