@@ -18,15 +18,20 @@ def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float
     """The smooth field s of `op.composite`, (h, w, 3) float32."""
     height, width = ring.shape
     difference = frame - patch
-    ring = ring / (1 + (difference**2).mean(2) / OUTLIER**2)
+    ring = ring / (1 + np.einsum("hwc,hwc->hw", difference, difference) / (3 * OUTLIER**2))
     scale = min(1.0, _COARSE / max(height, width))
     small = (max(2, round(width * scale)), max(2, round(height * scale)))
     weight = cv2.resize(ring, small, interpolation=cv2.INTER_AREA)
-    weighted = cv2.resize(difference * ring[:, :, None], small, interpolation=cv2.INTER_AREA)
+    weighted = cv2.resize(difference * _thrice(ring), small, interpolation=cv2.INTER_AREA)
     sigma = shade * scale
     spread = cv2.GaussianBlur(np.dstack([weighted, weight]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     field = spread[:, :, :3] / np.maximum(spread[:, :, 3:], 1e-4)
     return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _thrice(weight: Float) -> Float:
+    """(h, w) -> (h, w, 3): a product of equal shapes takes numpy a third of the time of one over a last axis of 1."""
+    return np.asarray(cv2.merge([weight] * 3), np.float32)
 
 
 def composite(
@@ -40,7 +45,7 @@ def composite(
     if ring is not None:
         over += colour_field(under, over, ring, shade)
     over -= under
-    over *= alpha[:, :, None]
+    over *= _thrice(alpha)
     over += under
     after = from_rgb(np.clip(over + 0.5, 0, 255).astype(np.uint8))
     touched = alpha > 0

@@ -20,6 +20,20 @@ _FIXED = 4  # fractional bits of the polygon rasteriser
 
 def mesh_values(target: Float, triangles: NDArray[np.int32], values: Float, size: tuple[int, int]) -> Float:
     """Values (V, C) at the vertices `target` (V, 2), interpolated over the triangles: (height, width, C)."""
+    coarse = _coarse(target, triangles, values, size)
+    return np.stack([_enlarged(coarse[:, :, c], size) for c in range(coarse.shape[2])], -1)
+
+
+def _enlarged(coarse: Float, size: tuple[int, int]) -> Float:
+    """Some channels of a coarse field, at a size (height, width)."""
+    coarse = np.ascontiguousarray(coarse)
+    if coarse.shape[:2] == size:
+        return coarse
+    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _coarse(target: Float, triangles: NDArray[np.int32], values: Float, size: tuple[int, int]) -> Float:
+    """`mesh_values` on a grid of at most `GRID` cells a side."""
     height, width = size
     step = max(1.0, max(size) / GRID)
     rows, columns = int(np.ceil(height / step)), int(np.ceil(width / step))
@@ -53,11 +67,7 @@ def mesh_values(target: Float, triangles: NDArray[np.int32], values: Float, size
     table[1:] = values[triangles]
     table[1:, 1:] -= table[1:, :1]
     carried = table[index]
-    coarse = carried[:, :, 0] + carried[:, :, 1] * u[:, :, None] + carried[:, :, 2] * v[:, :, None]
-    if (rows, columns) == size:
-        return coarse
-    fine = np.stack([cv2.resize(coarse[:, :, c], (width, height), interpolation=cv2.INTER_LINEAR) for c in range(coarse.shape[2])], -1)
-    return fine.astype(np.float32, copy=False)
+    return np.asarray(carried[:, :, 0] + carried[:, :, 1] * u[:, :, None] + carried[:, :, 2] * v[:, :, None], np.float32)
 
 
 def warp(
@@ -72,12 +82,13 @@ def warp(
     """See `op.warp`."""
     count = len(pictures)
     columns = np.concatenate([*sources, values], 1)
-    field = mesh_values(target, triangles, columns, size)
+    field = _coarse(target, triangles, columns, size)
+    carried = _enlarged(field[:, :, 2 * count :], size)
     blended = np.zeros((*size, 3), np.float32)
     for k in range(count):
-        grid = np.ascontiguousarray(field[:, :, 2 * k : 2 * k + 2])
+        grid = _enlarged(field[:, :, 2 * k : 2 * k + 2], size)
         sampled = cv2.remap(pictures[k], grid, np.empty(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         if count == 1:
-            return sampled.astype(np.uint8, copy=False), field[:, :, 2:]
+            return sampled.astype(np.uint8, copy=False), carried
         blended += sampled * weights[k]
-    return np.clip(blended + 0.5, 0, 255).astype(np.uint8), field[:, :, 2 * count :]
+    return np.clip(blended + 0.5, 0, 255).astype(np.uint8), carried
