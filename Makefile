@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= test
 HOST ?= 127.0.0.1
 PORT ?= 8008
+WORKERS ?= 2
 
 .PHONY: help install system foreign test check format serve demo bench train clean
 help:  ## this list
@@ -40,7 +41,7 @@ check: install  ## ruff and mypy only
 	$(BIN)/mypy
 
 test: install system check  ## all checks, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 format: install  ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -13,3 +13,14 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     for name in ("HOST", "PORT", "ACTOR", "CRF", "EXPRESSIVENESS", "TOKEN", "ORIGINS", "ICE", "SESSIONS", "IDLE", "LIMIT"):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests are shared out: browsers come one after the other, and what takes long begins first."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("browser", "slow")])

@@ -25,7 +25,12 @@ def small_actor() -> Actor:
 
 def filmed(mouths: Iterable[Mouth], look: Look = PRESENTER, size: tuple[int, int] = (320, 240), head: Head | None = None) -> list[Picture]:
     """Pictures (I420) of a drawn person who says the mouths, a picture each."""
-    return [from_rgb(draw(look, mouth, head or idle(at), size)[0]) for at, mouth in enumerate(mouths)]
+    return [_picture(look, mouth, head or idle(at), size).copy() for at, mouth in enumerate(mouths)]
+
+
+@cache  # the same people talk in many tests
+def _picture(look: Look, mouth: Mouth, head: Head, size: tuple[int, int]) -> Picture:
+    return from_rgb(draw(look, mouth, head, size)[0])
 
 
 def talking(count: int, seed: int = 0) -> list[Mouth]:

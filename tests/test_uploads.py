@@ -37,6 +37,7 @@ async def enrolled(client: Client, body: bytes, name: str = "anna", headers: dic
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # an enrolment gives way to all else
 async def test_an_upload_becomes_an_actor_that_talks_and_goes(client: Client) -> None:
     shipped = Store(Path()).find("presenter")
     report = await enrolled(client, (shipped / "preview.jpg").read_bytes(), headers={"Content-Type": "image/jpeg"})
@@ -79,6 +80,7 @@ def zipped() -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # an enrolment gives way to all else
 async def test_hostile_files_are_refused_and_nobody_else_notices(client: Client, tmp_path: Path) -> None:
     hostile = {
         "playlist": b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",

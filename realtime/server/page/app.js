@@ -354,8 +354,8 @@ async function refresh() {
     if (session !== mine || stopped || !mine.marks.shown) return;
     if (report.state === "speaking") say("speaking", speaking ? `Speaking ${speaking}` : WORDS.speaking);
     else if (report.state !== "connecting" && !$("words").textContent.startsWith("Broken off")) {
+      if ($("state").dataset.state === "speaking") speaking = ""; // a file that was sent just now is not begun yet
       say(report.state);
-      speaking = "";
     } else if (report.state !== "connecting") setTimeout(() => session === mine && say(report.state), 1500);
     if (report.trouble) complain(report.trouble);
     await chart(mine, report);
