@@ -27,7 +27,10 @@ async def test_an_answer_has_what_the_standard_asks_for() -> None:
         response = await client.post("/v1/sessions", data=await offer(), headers=SDP | {"Accept": "application/sdp, */*;q=0.1"})
         assert response.status == 201
         assert response.content_type == "application/sdp"
-        assert (await response.text()).startswith("v=0")
+        answer = await response.text()
+        assert answer.startswith("v=0")
+        assert answer.count("a=ptime:10\r\n") == 1
+        assert answer.index("m=audio") < answer.index("a=ptime:10") < (answer + "m=").index("m=", answer.index("m=audio") + 2)
         assert response.headers["Location"].startswith("/v1/sessions/")
         assert response.headers["ETag"].startswith('"')
         assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
