@@ -3,7 +3,7 @@
     mytalk bench endurance --kills 20 --joins 200 --minutes 10 --actors 1000
 
 The server runs in a process of its own; peers are aiortc's, in this one, and decode nothing but what a part looks at.
-- killed: from SIGKILL of the engine to the next picture in which something moves; calls lost.
+- killed: from SIGKILL of the engine to the next picture in which something moves, `--pause` seconds apart; calls lost.
 - joins: memory (resident), descriptors and threads of the server after a tenth of the joins and at the end.
 - load: as many sessions as fit, each said a sound file; memory of server and engine after a minute and at the end.
 - actors: two actors in turn, at random; pictures whose background is the other's. With the fake engine, whose actors are known by
@@ -21,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,12 @@ class Server:
         self._folder.cleanup()
 
     def engine(self) -> int:
-        """The engine's process: the child with the most memory."""
+        """The engine's process: the child that has worked most in a fifth of a second. The spare one only waits."""
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()  # a child belongs to the thread that started it
-        return max((int(child) for task in tasks for child in (task / "children").read_text().split()), key=memory)
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        before = {child: worked(child) for child in children}
+        time.sleep(0.2)
+        return max(children, key=lambda child: worked(child) - before[child])
 
     def state(self) -> dict[str, float]:
         """Memory, MiB; open descriptors; threads."""
@@ -83,6 +87,15 @@ class Server:
 def memory(pid: int) -> float:
     """Resident memory, MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def worked(pid: int) -> float:
+    """Seconds of processor time so far, with those of a process's threads; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Seen:
@@ -144,7 +157,7 @@ async def until(seen: Seen, pictures: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def killed(server: Server, client: ClientSession, times: int) -> dict[str, Any]:
+async def killed(server: Server, client: ClientSession, times: int, pause: float) -> dict[str, Any]:
     """Kill the engine again and again under one call."""
     took: list[float] = []
     async with peer(client, server.url, look=True) as (session, seen):
@@ -152,7 +165,8 @@ async def killed(server: Server, client: ClientSession, times: int) -> dict[str,
         for _ in range(times):
             while seen.moved < seen.last - 1 or not seen.moved:
                 await asyncio.sleep(0.05)
-            os.kill(server.engine(), signal.SIGKILL)
+            await asyncio.sleep(pause)
+            os.kill(await asyncio.to_thread(server.engine), signal.SIGKILL)
             began, seen.moved = time.monotonic() + 0.15, 0.0  # what was on its way moves still
             await asyncio.sleep(0.15)
             while seen.moved < began:
@@ -195,9 +209,9 @@ async def loaded(server: Server, client: ClientSession, minutes: float) -> dict[
     stop = time.monotonic() + minutes * 60
     talks = [asyncio.create_task(talk(stop)) for _ in range(sessions)]
     await asyncio.sleep(min(60, minutes * 30))
-    first = {"server": memory(server.process.pid), "engine": memory(server.engine())}
+    first = {"server": memory(server.process.pid), "engine": memory(await asyncio.to_thread(server.engine))}
     await asyncio.sleep(max(0, stop - time.monotonic() - 1))
-    last = {"server": memory(server.process.pid), "engine": memory(server.engine())}
+    last = {"server": memory(server.process.pid), "engine": memory(await asyncio.to_thread(server.engine))}
     await asyncio.gather(*talks)
     grown = {f"{name}_grew_mib": round(last[name] - first[name], 1) for name in first}
     return {"sessions": sessions, "minutes": minutes, "fps": [round(one, 2) for one in fps], **grown}
@@ -235,7 +249,12 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
                     if (await answer.json())["ready"]:
                         break
                 await asyncio.sleep(0.1)
-            for name, part, size in (("joined", joins, args.joins), ("loaded", loaded, args.minutes), ("killed", killed, args.kills)):
+            parts: list[tuple[str, Callable[..., Awaitable[dict[str, Any]]], float]] = [
+                ("joined", joins, args.joins),
+                ("loaded", loaded, args.minutes),
+                ("killed", partial(killed, pause=args.pause), args.kills),
+            ]
+            for name, part, size in parts:
                 if size:
                     figures[name] = await part(server, client, size)
                     print(name, json.dumps(figures[name]), flush=True)
@@ -251,6 +270,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--kills", type=int, default=20, help="how often the engine is killed")
+    parser.add_argument("--pause", type=float, default=8, help="seconds from one kill to the next, while a new spare engine warms up")
     parser.add_argument("--joins", type=int, default=200, help="how many peers come and go")
     parser.add_argument("--minutes", type=float, default=10, help="how long full load lasts")
     parser.add_argument("--actors", type=int, default=1000, help="how many peers ask for one of two actors")

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 HANG_S = 10.0
 """An engine that has answered nothing for so long, although asked, is killed."""
+SPARE_S = 2.0
+"""Seconds after which a process that is up is given a spare one: it begins when the first has settled, not beside it."""
 
 
 class EngineFault(Fault):
@@ -60,17 +62,50 @@ class _Talk:
     ring: Ring | None = None
 
 
-class Engine:
-    """One inference process. Conversations outlive it: a new process takes them up with a fresh state."""
+class _Process:
+    """An inference process and the pipe to it."""
 
-    def __init__(self, store: Actors, clock: Clock, factory: Callable[[], Talks] = Pipeline, *, actor: str) -> None:
-        self._store, self._clock, self._factory, self._actor = store, clock, factory, actor
+    def __init__(self, process: Any, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._process = process
+        threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="engine-outbox").start()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return int(self._process.pid)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return bool(self._process.is_alive())
+
+    async def end(self, patience: float = 0.0) -> None:
+        """It ends with its pipe, or is killed after `patience` seconds."""
+        self.outbox.put(None)
+        self.pipe.close()
+        await asyncio.to_thread(self._process.join, patience)
+        if self._process.is_alive():
+            self._process.kill()
+            await asyncio.to_thread(self._process.join)
+
+
+class Engine:
+    """One inference process, and a spare one that is warm and waits. Conversations outlive a process: the spare takes them up
+    with a fresh state. `spare_s`: see `SPARE_S`.
+    """
+
+    def __init__(
+        self, store: Actors, clock: Clock, factory: Callable[[], Talks] = Pipeline, *, actor: str, spare_s: float = SPARE_S
+    ) -> None:
+        self._store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
         self._talks: dict[int, _Talk] = {}
         self._names = itertools.count(1)
         self._look_ahead = -1  # unknown until the process is ready
-        self._process: Any = None
-        self._pipe: Connection | None = None
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ready_at = 0.0
+        self._process: _Process | None = None
+        self._spare: _Process | None = None
         self._asked: dict[int, int] = {}  # conversation -> ticks not answered
         self._heard = 0.0
         self._watch: asyncio.Task[None] | None = None
@@ -93,9 +128,14 @@ class Engine:
         """The process, for those who watch it."""
         return self._process.pid if self._process else None
 
+    @property
+    def spare_pid(self) -> int | None:
+        """The process that would take over, once there is one."""
+        return self._spare.pid if self._spare else None
+
     async def start(self) -> None:
         """Start the process, and keep one running."""
-        await self._spawn()
+        self._take_up(await self._spawn())
         self._watch = asyncio.create_task(self._supervise(), name="engine")
 
     async def close(self) -> None:
@@ -103,14 +143,14 @@ class Engine:
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        await self._end(patience=2.0)
+        await asyncio.gather(self._end(patience=2.0), self._end_spare(patience=2.0))
 
     def open(self, actor: str, listener: Listener) -> int:
         """Begin a conversation; its listener hears when it is open."""
         session = next(self._names)
         self._talks[session] = _Talk(actor, listener)
         if self.ready:
-            self._order("open", session, actor=actor)
+            self._tell("open", session, actor=actor)
         return session
 
     def hear(self, session: int, sequence: int, speech: Float) -> None:
@@ -118,17 +158,19 @@ class Engine:
         if not any(self._asked.values()):
             self._heard = self._clock.now()
         self._asked[session] = self._asked.get(session, 0) + 1
-        self._outbox.put(SPEECH.pack(b"S", session, sequence) + speech.tobytes())
+        if self._process:
+            self._process.outbox.put(SPEECH.pack(b"S", session, sequence) + speech.tobytes())
 
     def forget(self, actor: str) -> None:
         """An actor of this name is gone, or will be another: it is loaded anew when it is asked for."""
-        if self.ready:
-            self._order("forget", 0, actor=actor)
+        for process in (self._process, self._spare):
+            if process:
+                process.outbox.put(_order("forget", 0, actor=actor))
 
     def interrupt(self, session: int) -> None:
         """Break off the speech of a conversation: what it was given and has not shown is silence."""
         if self.ready:
-            self._order("interrupt", session)
+            self._tell("interrupt", session)
 
     def shut(self, session: int) -> None:
         """End a conversation."""
@@ -137,35 +179,33 @@ class Engine:
             if talk.ring:
                 talk.ring.close()
             if self.ready:
-                self._order("close", session)
+                self._tell("close", session)
 
-    def _order(self, what: str, session: int, **rest: str) -> None:
-        self._outbox.put(b"J" + json.dumps({"what": what, "session": session, **rest}).encode())
+    def _tell(self, what: str, session: int, **rest: str) -> None:
+        if self._process:
+            self._process.outbox.put(_order(what, session, **rest))
 
-    async def _spawn(self) -> None:
+    async def _spawn(self) -> _Process:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        batches = (1,) if self.costs else BATCHES  # measured once: a new process is there the sooner
+        ours, theirs = context.Pipe()
+        batches = () if self.costs else BATCHES  # measured once: a new process is there the sooner
         args = (theirs, self._factory, self._store, self._actor, batches)
-        self._process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
-        await asyncio.to_thread(self._process.start)
+        process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
+        await asyncio.to_thread(process.start)
         theirs.close()
+        return _Process(process, ours)
+
+    def _take_up(self, process: _Process) -> None:
+        """From now on this process is the engine. A spare has said already that it is ready: that is read first."""
         self._died.clear()
-        self._outbox = queue.SimpleQueue()
-        threading.Thread(target=_post, args=(self._pipe, self._outbox), daemon=True, name="engine-outbox").start()
-        asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._read)
+        self._process = process
+        asyncio.get_running_loop().add_reader(process.pipe.fileno(), self._read)
 
     async def _end(self, patience: float = 0.0) -> None:
-        if self._pipe is not None:
-            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-            self._outbox.put(None)
-            self._pipe.close()
-            self._pipe = None
-        if self._process is not None:
-            await asyncio.to_thread(self._process.join, patience)
-            if self._process.is_alive():
-                self._process.kill()
-                await asyncio.to_thread(self._process.join)
+        process, self._process = self._process, None
+        if process is not None:
+            asyncio.get_running_loop().remove_reader(process.pipe.fileno())
+            await process.end(patience)
         self._look_ahead = -1
         self._asked.clear()
         for talk in self._talks.values():
@@ -174,32 +214,48 @@ class Engine:
                 talk.ring = None
                 talk.listener.lost()
 
+    async def _end_spare(self, patience: float = 0.0) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.end(patience)
+
     async def _supervise(self) -> None:
         pause = 0.1
         while True:
             try:
-                await asyncio.wait_for(self._died.wait(), 1.0)
+                await asyncio.wait_for(self._died.wait(), min(1.0, self._spare_s))
             except TimeoutError:
                 if not any(self._asked.values()) or self._clock.now() - self._heard < HANG_S:
                     pause = 0.1 if self.ready else pause
+                    await self._keep_spare()
                     continue
                 log.error("the engine hangs; it is killed")
             self.restarts += 1
-            log.warning("the engine's process ended; it is started again")
+            spare, self._spare = self._spare, None
+            log.warning("the engine's process ended; %s", "the spare one takes over" if spare else "it is started again")
             await self._end()
-            await self._clock.sleep_until(self._clock.now() + pause)
-            pause = min(pause * 2, 5.0)
-            await self._spawn()
+            if spare is None:
+                await self._clock.sleep_until(self._clock.now() + pause)
+                pause = min(pause * 2, 5.0)
+                spare = await self._spawn()
+            self._take_up(spare)
+
+    async def _keep_spare(self) -> None:
+        """Have a spare process, once the engine has been up for a while."""
+        if self._spare is not None and not self._spare.alive:
+            log.warning("the spare engine's process ended; it is started again")
+            await self._end_spare()
+        if self._spare is None and self.ready and self._clock.now() - self._ready_at >= self._spare_s:
+            self._spare = await self._spawn()
 
     def _read(self) -> None:
-        pipe = self._pipe
+        if (process := self._process) is None:
+            return
         try:
-            while pipe is not None and pipe.poll(0):
-                self._take(pipe.recv_bytes())
-                pipe = self._pipe
+            while process.pipe.poll(0):
+                self._take(process.pipe.recv_bytes())
         except (EOFError, OSError):
-            if pipe is not None:
-                asyncio.get_running_loop().remove_reader(pipe.fileno())
+            asyncio.get_running_loop().remove_reader(process.pipe.fileno())
             self._died.set()
 
     def _take(self, message: bytes) -> None:
@@ -213,10 +269,10 @@ class Engine:
             return
         news = json.loads(message[1:])
         if news["what"] == "ready":
-            self._look_ahead = news["look_ahead"]
+            self._look_ahead, self._ready_at = news["look_ahead"], self._clock.now()
             self.costs = self.costs or {int(count): seconds for count, seconds in news["costs"].items()}
             for session, talk in self._talks.items():
-                self._order("open", session, actor=talk.actor)
+                self._tell("open", session, actor=talk.actor)
         elif news["what"] == "load":
             self.every = news["every"]
             for conversations, seconds in news["steps"]:
@@ -233,6 +289,10 @@ class Engine:
             fault = EngineFault(news["message"], news["hint"])
             fault.code = news["code"]
             talk.listener.refused(fault)
+
+
+def _order(what: str, session: int, **rest: str) -> bytes:
+    return b"J" + json.dumps({"what": what, "session": session, **rest}).encode()
 
 
 def _post(pipe: Connection, outbox: queue.SimpleQueue[bytes | None]) -> None:

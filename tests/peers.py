@@ -180,9 +180,11 @@ def without_video() -> str:
     )
 
 
-async def offer() -> str:
+async def offer(*, sound: bool = False) -> str:
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTransceiver("video", direction="recvonly")
+    if sound:
+        connection.addTransceiver("audio", direction="sendrecv")
     await connection.setLocalDescription(await connection.createOffer())
     sdp = connection.localDescription.sdp
     await connection.close()

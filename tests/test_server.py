@@ -116,6 +116,7 @@ async def test_peers_that_come_and_go_leave_nothing_behind(client: Client) -> No
 
     await visit()
     await visit()
+    await until(lambda: client.server.app[ENGINE].spare_pid is not None)  # type: ignore[attr-defined]  it has a pipe
     tasks, descriptors = left()
     for _ in range(6):
         await visit()

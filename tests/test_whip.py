@@ -24,10 +24,13 @@ async def client() -> AsyncIterator[Client]:
 async def test_an_answer_has_what_the_standard_asks_for() -> None:
     servers = ice_servers("stun:127.0.0.1:9, turn:me:secret@127.0.0.1:9?transport=udp")
     async with serving(ice=servers) as client:
-        response = await client.post("/v1/sessions", data=await offer(), headers=SDP | {"Accept": "application/sdp, */*;q=0.1"})
+        response = await client.post("/v1/sessions", data=await offer(sound=True), headers=SDP | {"Accept": "application/sdp, */*;q=0.1"})
         assert response.status == 201
         assert response.content_type == "application/sdp"
-        assert (await response.text()).startswith("v=0")
+        answer = await response.text()
+        assert answer.startswith("v=0")
+        assert answer.count("a=ptime:10\r\n") == 1
+        assert "a=ptime:10" in answer.partition("m=audio")[2].partition("m=")[0]
         assert response.headers["Location"].startswith("/v1/sessions/")
         assert response.headers["ETag"].startswith('"')
         assert response.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"

@@ -15,7 +15,7 @@ from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
-from realtime.server.sdp import fragment_of, offer_of, open_ended
+from realtime.server.sdp import fragment_of, in_short_packets, offer_of, open_ended
 from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
 from realtime.timeline import Float
 
@@ -78,7 +78,8 @@ class Peer:
             log.info("offer refused: %s: %s", type(error).__name__, error)
             raise UnfitOffer("The offer cannot be answered.", "Offer VP8 or H.264 and Opus, as browsers do.") from error
         self._expecting = asyncio.create_task(self._expect(), name=f"expect {self.name}")
-        return connection.localDescription.sdp
+        answer = connection.localDescription.sdp
+        return answer if self._hear is None else in_short_packets(answer)
 
     @property
     def connected(self) -> bool:

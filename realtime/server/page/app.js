@@ -112,7 +112,10 @@ async function connect() {
   const stream = new MediaStream();
   connection.addTransceiver("video", { direction: "recvonly" });
   const { sender } = connection.addTransceiver(voice || "audio", { direction: "sendrecv" });
-  connection.addEventListener("track", ({ track }) => stream.addTrack(track));
+  connection.addEventListener("track", ({ track, receiver }) => {
+    receiver.jitterBufferTarget = 0; // ms: a talk waits for what the network needs, and for nothing more
+    stream.addTrack(track);
+  });
   const next = { connection, url: null, sender, marks, stream, shown: 0 };
   try {
     await connection.setLocalDescription();

@@ -1,0 +1,66 @@
+"""The engine's process dies, and a spare one takes over what it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from engines.errors import Fault
+from engines.frames import Picture
+from engines.spec import TICK
+from realtime.clock import WallClock
+from realtime.engine import Engine
+from realtime.testing import FakePipeline, FakeStore
+from tests.peers import until
+
+
+class Ear:
+    """Counts what the engine says of a conversation."""
+
+    def __init__(self) -> None:
+        self.begun = self.answers = self.gone = 0
+
+    def opened(self, look_ahead: int) -> None:
+        self.begun += 1
+
+    def answered(self, sequence: int, picture: Picture | None) -> None:
+        self.answers += 1
+
+    def lost(self) -> None:
+        self.gone += 1
+
+    def refused(self, fault: Fault) -> None:
+        raise fault
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = Engine(FakeStore(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def test_a_spare_process_takes_over_and_is_replaced(engine: Engine) -> None:
+    ear = Ear()
+    talk = engine.open("presenter", ear)
+    await until(lambda: ear.begun == 1 and engine.spare_pid is not None)
+    first, spare, costs = engine.pid, engine.spare_pid, engine.costs
+    assert first is not None
+    assert spare is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: ear.begun == 2)
+    assert (engine.pid, engine.restarts, ear.gone, engine.costs) == (spare, 1, 1, costs)
+    engine.hear(talk, 0, np.zeros(TICK, np.float32))
+    await until(lambda: ear.answers == 1)
+    await until(lambda: engine.spare_pid not in (None, spare))  # a new one
+
+    waits = engine.spare_pid
+    assert waits is not None
+    os.kill(waits, signal.SIGKILL)  # the spare itself dies: nobody notices, another waits
+    await until(lambda: engine.spare_pid not in (None, waits))
+    assert (engine.pid, engine.restarts, ear.begun) == (spare, 1, 2)
