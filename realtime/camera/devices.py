@@ -98,6 +98,11 @@ def choose(devices: Sequence[Device], wanted: str, what: str) -> Device:
     return near[0]
 
 
+def there(device: Device, side: str) -> bool:
+    """Whether a device of the sound server is plugged in; `side` is "sources" or "sinks"."""
+    return any(name == device.server for name, _, _ in _at_server(side) or ())
+
+
 def _devices(many: str, channels: str, side: int) -> list[Device]:
     module = sounddevice()
     module._terminate()  # PortAudio looks once for what is plugged in: let it look now

@@ -79,13 +79,14 @@ class Resampler:
 class Bridge:
     """A bounded buffer between a clock that puts and a clock that takes.
 
-    `depth_s` is what is to be left in it after a `take`. A hole (nothing to take) is faded, and the margin grows by a
+    What is put comes in blocks of `block_s`; of the last one, that part counts as here whose time has passed, so that the
+    depth is smooth. `depth_s` is what is to be left at least after a `take`. A hole (nothing to take) is faded, and the margin grows by a
     step; what is beyond `most_s` (a passing jam) leaves at the front, cross-faded. Times are seconds of one clock.
     """
 
-    def __init__(self, rate_in: float, rate_out: float, depth_s: float, most_s: float) -> None:
+    def __init__(self, rate_in: float, rate_out: float, block_s: float, depth_s: float, most_s: float) -> None:
         self._resampler = Resampler(rate_in / rate_out)
-        self._rate_in, self._depth, self._most = rate_in, depth_s, most_s
+        self._rate_in, self._block, self._depth, self._most = rate_in, block_s, depth_s, most_s
         self._margin = 0.0
         self._open = False
         self._put_at = self._took_at = self._calm_at = 0.0
@@ -106,7 +107,7 @@ class Bridge:
 
     @property
     def target(self) -> float:
-        """Seconds that are to be left in it after a `take`."""
+        """Seconds that are to be left in it at least after a `take`."""
         return self._depth + self._margin
 
     @property
@@ -121,7 +122,7 @@ class Bridge:
 
     def ready(self, count: int) -> bool:
         """Whether so many can be taken: to begin, its depth must be there."""
-        return self.depth >= self._span(count) + (0.0 if self._open else self.target)
+        return self.depth >= self._span(count) + (0.0 if self._open else self.target + self._block)
 
     def clear(self) -> None:
         """Forget what is in it."""
@@ -133,7 +134,7 @@ class Bridge:
         if not self.ready(count):
             return self._hole(count, now)
         begins = not self._open
-        excess = self.depth - self._span(count) - self.target
+        excess = self._excess(count, now)
         if begins:
             self._resampler.skip(max(0.0, excess) * self._rate_in)
             self._error, self._calm_at = 0.0, now
@@ -142,10 +143,15 @@ class Bridge:
             self._error = 0.0
             return self._left(sound, now)
         else:
-            self._steer(count, now)
+            self._steer(excess, now)
         self._open = True
         sound = self._resampler.take(count, self.speed)
         return self._left(fade_in(sound) if begins else sound, now)
+
+    def _excess(self, count: int, now: float) -> float:
+        """Seconds that would be left too much after a `take`."""
+        coming = min(max(now - self._put_at, 0.0), 2 * self._block) - self._block
+        return self.depth + coming - self._span(count) - self.target
 
     def _span(self, count: int) -> float:
         return (count * self._resampler.ratio * (1 + MOST_PPM / 1e6) + 1) / self._rate_in
@@ -175,11 +181,10 @@ class Bridge:
         self.dropped += int(excess * self._rate_in)
         return sound
 
-    def _steer(self, count: int, now: float) -> None:
-        """A PI controller on the depth; what is on its way since the last `put` counts as here."""
+    def _steer(self, excess: float, now: float) -> None:
+        """A PI controller on the depth."""
         passed = min(max(now - self._took_at, 0.0), 1.0)
-        level = self.depth - self._span(count) + min(max(now - self._put_at, 0.0), 0.1) - self.target
-        self._error += (level - self._error) * (1 - math.exp(-passed / SMOOTH_S))
+        self._error += (excess - self._error) * (1 - math.exp(-passed / SMOOTH_S))
         most = MOST_PPM / 1e6
         self._sum = min(most, max(-most, self._sum + WINDUP * self._error * passed))
         self.speed = 1 + min(most, max(-most, GAIN * self._error + self._sum))

@@ -11,20 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from realtime.camera.devices import Device, DeviceFault, sounddevice
+from realtime.camera.devices import Device, DeviceFault, sounddevice, there
 from realtime.camera.drift import Bridge
 from realtime.clock import Clock
 from realtime.pacer import Kind
 from realtime.server.intake import Speech
-from realtime.timeline import WIRE_RATE, WIRE_TICK, Float
+from realtime.timeline import TICK_S, WIRE_RATE, WIRE_TICK, Float
 
 log = logging.getLogger(__name__)
 
 BLOCK_S = 0.01
-DEAF_S = 0.5
+DEAF_S = 0.8
 """A device whose callback did not come for so long is gone."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
+SPARE_S = 0.012
+"""What is left in a buffer at the least; it grows where that is too little."""
 MOST_S = 0.16
 """More than this never waits."""
 
@@ -32,7 +34,7 @@ MOST_S = 0.16
 class _Line:
     """One direction of sound: a stream that is opened, watched, and opened again."""
 
-    _channels, _stream, _variable = "", "", ""
+    _side, _channels, _stream, _variable = "", "", "", ""
 
     def __init__(self, device: Device, clock: Clock) -> None:
         self.device, self._clock = device, clock
@@ -56,7 +58,10 @@ class _Line:
         """Open the device: at 48 kHz and one channel if it can, else as it likes. Raises DeviceFault."""
         module = sounddevice()
         if self.device.server:
+            if not there(self.device, self._side):
+                raise DeviceFault(f"{self.device.name} was unplugged.", "Plug it in again, or choose another: mytalk devices")
             os.environ[self._variable] = self.device.server
+            os.environ.setdefault("PULSE_LATENCY_MSEC", "20")  # else what nobody asks for in a hurry comes every two seconds
         with contextlib.suppress(module.PortAudioError):
             about = module.query_devices(self.device.index)
         try:
@@ -126,16 +131,16 @@ class _Line:
 class Ear(_Line):
     """A microphone, as a session's live source: `realtime.server.intake.Live`."""
 
-    _channels, _stream, _variable = "max_input_channels", "InputStream", "PULSE_SOURCE"
+    _side, _channels, _stream, _variable = "sources", "max_input_channels", "InputStream", "PULSE_SOURCE"
 
     def __init__(self, device: Device, clock: Clock) -> None:
         super().__init__(device, clock)
         self.paused = False
-        self.bridge = Bridge(WIRE_RATE, WIRE_RATE, 0.02, MOST_S)
+        self.bridge = Bridge(WIRE_RATE, WIRE_RATE, BLOCK_S, SPARE_S, MOST_S)
 
     def _ready(self) -> None:
         with self._lock:
-            self.bridge = Bridge(self.rate, WIRE_RATE, 0.02, MOST_S)
+            self.bridge = Bridge(self.rate, WIRE_RATE, BLOCK_S, SPARE_S, MOST_S)
 
     def _call(self, data: Any, frames: int, times: Any, status: Any) -> None:
         self._called = self._clock.now()
@@ -180,15 +185,15 @@ class Ear(_Line):
 class Mouth(_Line):
     """An output: a virtual cable, or headphones."""
 
-    _channels, _stream, _variable = "max_output_channels", "OutputStream", "PULSE_SINK"
+    _side, _channels, _stream, _variable = "sinks", "max_output_channels", "OutputStream", "PULSE_SINK"
 
     def __init__(self, device: Device, clock: Clock) -> None:
         super().__init__(device, clock)
-        self.bridge = Bridge(WIRE_RATE, WIRE_RATE, 0.025, MOST_S)
+        self.bridge = Bridge(WIRE_RATE, WIRE_RATE, TICK_S, SPARE_S, MOST_S)
 
     def _ready(self) -> None:
         with self._lock:
-            self.bridge = Bridge(WIRE_RATE, self.rate, 0.025, MOST_S)
+            self.bridge = Bridge(WIRE_RATE, self.rate, TICK_S, SPARE_S, MOST_S)
 
     def _call(self, data: Any, frames: int, times: Any, status: Any) -> None:
         self._called = self._clock.now()
@@ -201,6 +206,8 @@ class Mouth(_Line):
         if not self.runs:
             return 0.0
         with self._lock:
+            if self.bridge.depth > 2 * MOST_S:  # nobody takes
+                self.bridge.clear()
             wait = self.bridge.depth
             self.bridge.put(sound, self._clock.now())
         return wait + self.latency
