@@ -98,9 +98,19 @@ def choose(devices: Sequence[Device], wanted: str, what: str) -> Device:
     return near[0]
 
 
-def there(device: Device, side: str) -> bool:
-    """Whether a device of the sound server is plugged in; `side` is "sources" or "sinks"."""
-    return any(name == device.server for name, _, _ in _at_server(side) or ())
+def plugged(device: Device, side: str) -> str:
+    """The sound server's number of one of its devices, a new one each time that it is plugged in; "" while it is away.
+
+    `side` is "sources" or "sinks".
+    """
+    tool = shutil.which("pactl")
+    assert tool is not None, "who has a device of the server has asked it before"
+    try:
+        listed = subprocess.run([tool, "list", "short", side], capture_output=True, text=True, check=True, timeout=5).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    rows = (row.split("\t") for row in listed.splitlines())
+    return next((row[0] for row in rows if len(row) > 1 and row[1] == device.server), "")
 
 
 def _devices(many: str, channels: str, side: int) -> list[Device]:

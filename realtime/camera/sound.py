@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.camera.devices import Device, DeviceFault, sounddevice, there
+from realtime.camera.devices import Device, DeviceFault, plugged, sounddevice
 from realtime.camera.drift import Bridge
 from realtime.clock import Clock
 from realtime.pacer import Kind
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 BLOCK_S = 0.01
 DEAF_S = 0.8
 """A device whose callback did not come for so long is gone."""
+FIRST_S = 2.0
+"""A device that was just opened has so long for its first block."""
+ASK_S = 0.5
+"""A sound server lets a stream go on at another device when its own goes; so it is asked this often whether it is there."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
 SPARE_S = 0.012
@@ -48,6 +52,7 @@ class _Line:
         self.latency = 0.0
         """Seconds that sound spends in the device's own buffers."""
         self.rate = 0
+        self._number = ""  # the sound server's, of the device while it stays plugged in
 
     @property
     def runs(self) -> bool:
@@ -58,7 +63,8 @@ class _Line:
         """Open the device: at 48 kHz and one channel if it can, else as it likes. Raises DeviceFault."""
         module = sounddevice()
         if self.device.server:
-            if not there(self.device, self._side):
+            self._number = plugged(self.device, self._side)
+            if not self._number:
                 raise DeviceFault(f"{self.device.name} was unplugged.", "Plug it in again, or choose another: mytalk devices")
             os.environ[self._variable] = self.device.server
             os.environ.setdefault("PULSE_LATENCY_MSEC", "20")  # else what nobody asks for in a hurry comes every two seconds
@@ -72,7 +78,7 @@ class _Line:
                 f"{self.device.name} cannot be opened: it is busy, or was unplugged.",
                 "Close other programs that use it, or choose another: mytalk devices",
             ) from error
-        self._called = self._clock.now()
+        self._called = max(self._called, self._clock.now() + FIRST_S - DEAF_S)
         self.latency = float(self._open.latency)
 
     def _first(self, module: Any, tries: list[tuple[int, int]]) -> Any:
@@ -99,10 +105,14 @@ class _Line:
 
     async def watch(self) -> None:
         """Open it again whenever it was gone."""
-        gone = False
+        gone, asked = False, self._clock.now()
         while True:
             await self._clock.sleep_until(self._clock.now() + (AGAIN_S if gone else 0.1))
-            if self.runs:
+            moved = False
+            if self.device.server and not gone and self._clock.now() - asked > ASK_S:
+                moved = await asyncio.to_thread(plugged, self.device, self._side) != self._number
+                asked = self._clock.now()
+            if self.runs and not moved:
                 self.returns, gone = self.returns + gone, False
                 continue
             if not gone:
