@@ -6,6 +6,7 @@ EXTRAS ?= test
 HOST ?= 127.0.0.1
 PORT ?= 8008
 WORKERS ?= 2
+SOUND := pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins
 
 .PHONY: help install system foreign test check format serve demo bench train clean
 help:  ## this list
@@ -22,7 +23,7 @@ $(VENV)/.installed-$(EXTRAS): pyproject.toml
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
 
-# The browser test drives Chromium. Where it is there already, nothing happens.
+# The browser tests drive Chromium, those of the camera PulseAudio too. Where they are there already, nothing happens.
 system:  ## install the Debian packages that the tests use
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -30,6 +31,14 @@ system:  ## install the Debian packages that the tests use
 			echo "warning: Chromium could not be installed: its tests are skipped." >&2; \
 		else \
 			echo "warning: Chromium is not there: its tests are skipped. hint: apt-get install chromium" >&2; \
+		fi
+
+	@command -v pulseaudio >/dev/null && ldconfig -p | grep -q libportaudio || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SOUND) >/dev/null; } || \
+			echo "warning: PulseAudio and PortAudio could not be installed: the tests of the camera are skipped." >&2; \
+		else \
+			echo "warning: PulseAudio or PortAudio is not there: the tests of the camera are skipped. hint: apt-get install $(SOUND)" >&2; \
 		fi
 
 foreign:  ## install the Debian package of a foreign client that a test runs (root; some 60 packages)

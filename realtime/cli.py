@@ -210,6 +210,57 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
 
 
+@mytalk.command()
+@click.option("--actor", help="Who is shown [default: presenter].")
+@click.option("--microphone", metavar="NAME|NUMBER|default", help="What is heard.")
+@click.option("--output", metavar="NAME|NUMBER|default|none", help="Where the voice goes: a virtual cable, or headphones.")
+@click.option("--camera", metavar="NAME|FILE.y4m", help="The virtual camera, or a file that Chromium takes for one.")
+@click.option("--speech", type=FILE, help="A sound file in place of the microphone; - for raw 16-bit mono samples on standard input.")
+@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw samples.")
+@click.option("--to", default="", metavar="FILE|URL", help="Also send all of it there: .mp4, .mkv, rtmp://, srt://, udp://.")
+@click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
+@click.option("-q", "--quiet", is_flag=True, help="No view.")
+@click.pass_obj
+def camera(
+    given: dict[str, Any], actor: str | None, microphone: str | None, output: str | None, camera: str | None,
+    speech: Path | None, rate: int, to: str, expressiveness: float | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Be the actor in any video call: a microphone in; a camera, and the voice in step with it, out."""
+    settings = _settings(given, actor=actor, expressiveness=expressiveness)
+    from engines.pipeline import Pipeline
+    from realtime.camera.choice import Wishes, plan_of
+    from realtime.camera.run import run
+    from realtime.camera.view import look
+
+    store = _store(settings)
+    store.find(settings.actor)
+    if speech and str(speech) != "-":
+        _must_have_sound(speech)
+    wishes = Wishes(microphone, output, camera)
+    plan = plan_of(wishes, settings.home, actor=settings.actor, speech=speech, rate=rate, to=to)
+    pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
+    run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
+
+
+@mytalk.command()
+def devices() -> None:
+    """List microphones, outputs and cameras, with the names and numbers that `mytalk camera` takes."""
+    from realtime.camera.devices import cameras, microphones, no_camera, outputs
+
+    for title, found in (("Microphones", microphones()), ("Outputs", outputs())):
+        click.echo(f"{title}:")
+        for number, device in enumerate(found, 1):
+            click.echo(f"{'*' if device.default else ' '}{number:3}  {device.name}" + (f"  ({device.about})" if device.about else ""))
+        if not found:
+            click.echo("     none")
+    click.echo("Cameras:")
+    for name in cameras():
+        click.echo(f"      {name}")
+    click.echo("      FILE.y4m  (a file that Chromium takes for a camera)")
+    if not cameras():
+        _say(f"hint: {no_camera().hint}")
+
+
 @mytalk.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("which", metavar="latency|endurance|speed|memory")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")

@@ -36,6 +36,7 @@ HEAVY = {
     "av": (
         "engines/frames.py",
         "engines/train/",
+        "realtime/camera/",
         "realtime/media.py",
         "realtime/upright.py",
         "realtime/writer.py",

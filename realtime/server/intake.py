@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -46,6 +47,32 @@ class Speech:
     def hushed(self) -> Speech:
         """The same tick after its speech was broken off."""
         return replace(self, kind=Kind.SILENCE, sound=np.zeros_like(self.sound), stream=None)
+
+
+class Live(Protocol):
+    """What a session hears live from."""
+
+    @property
+    def dropped(self) -> int:
+        """Samples given up."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether a tick can be taken."""
+        ...
+
+    def take(self) -> Speech:
+        """The oldest tick. Only where `ready`."""
+        ...
+
+    def starve(self) -> bool:
+        """A tick had to go without it. Says whether that is a hole in its speech."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was said so far."""
+        ...
 
 
 class Microphone:

@@ -21,7 +21,7 @@ from realtime import timeline
 from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
-from realtime.server.intake import Microphone, Speech, Stream, Streams, ToEngine
+from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
 from realtime.server.peer import Peer
 from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
 from realtime.server.tracks import mono
@@ -56,7 +56,7 @@ class Session:
         self.viewers: dict[str, Peer] = {}
         self.followers: set[Follower] = set()
         self.outlets: list[Outlet] = [self.peer]
-        self._microphone: Microphone | None = None
+        self._microphone: Live | None = None
         self._heard_at = 0.0
         self._streams = Streams()
         self._files: asyncio.Queue[Path] = asyncio.Queue(FILES)
@@ -374,20 +374,25 @@ class Session:
 
     # microphone and files
 
+    def listen(self, microphone: Live) -> None:
+        """Hear a live source of one's own, in place of the peer's microphone."""
+        self._microphone = microphone
+
     def _hear(self, track: MediaStreamTrack) -> None:
         if self._microphone is None:
             self._tasks.append(asyncio.create_task(self._listen(track), name=f"microphone {self.name}"))
 
     async def _listen(self, track: MediaStreamTrack) -> None:
+        microphone: Microphone | None = None
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
                 if not isinstance(frame, AudioFrame):
                     continue
-                if self._microphone is None:
-                    self._microphone = Microphone()
+                if microphone is None:
+                    microphone = self._microphone = Microphone()
                 self._heard_at = self._clock.now()
-                self._microphone.put(mono(frame), self._heard_at)
+                microphone.put(mono(frame), self._heard_at)
         self._microphone = None
 
     async def _read_files(self) -> None:

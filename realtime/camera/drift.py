@@ -1,0 +1,192 @@
+"""Between two clocks: samples that one device gives, for another that takes them a little faster or slower.
+
+Pure: callers say when. A `Bridge` holds the depth of its buffer by resampling a few hundred parts in a million faster
+or slower, so that nothing is ever dropped or doubled while both sides run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from realtime.timeline import Float, fade_in
+
+TAPS = 32
+ORDER = 7
+"""Of the polynomial, in the place between two samples, that each tap of the filter is."""
+MOST_PPM = 500
+"""Clocks of sound cards differ by up to 200 parts in a million."""
+SMOOTH_S = 1.0
+"""Over so long the depth is averaged: blocks come a little early and late."""
+GAIN = 0.1
+"""Speed for each second of depth too much, per second."""
+WINDUP = GAIN**2 / 4
+"""The integral's part: critically damped."""
+CROSS = 240
+"""Samples over which a cut is cross-faded."""
+STEP_S = 0.004
+MOST_MARGIN_S = 0.04
+CALM_S = 60.0
+"""A margin that was not needed for so long shrinks by a step."""
+
+
+class Resampler:
+    """Samples at any, also a changing, speed: a windowed sinc at a fractional place. Mono."""
+
+    def __init__(self, ratio: float) -> None:
+        self.ratio = ratio
+        """Samples in for each sample out, nominally."""
+        between = np.linspace(0, 1, 64)
+        at = np.arange(-TAPS // 2 + 1, TAPS // 2 + 1)[:, None] - between
+        low = 0.94 * min(1.0, 1 / ratio)
+        filters = low * np.sinc(low * at) * np.i0(8.0 * np.sqrt(np.maximum(0.0, 1 - (2 * at / TAPS) ** 2))) / np.i0(8.0)
+        self._filters: Float = np.polyfit(between, (filters / filters.sum(0)).T, ORDER).T.astype(np.float32)
+        self._sound: Float = np.zeros(TAPS // 2, np.float32)
+        self._at = float(TAPS // 2)
+
+    @property
+    def waiting(self) -> float:
+        """Samples (of the input) that can be taken."""
+        return max(0.0, len(self._sound) - TAPS // 2 - 1 - self._at)
+
+    def put(self, sound: Float) -> None:
+        """More samples (n,)."""
+        self._sound = np.concatenate([self._sound, sound])
+
+    def take(self, count: int, speed: float = 1.0) -> Float:
+        """The next `count` samples out, `speed` times as fast as nominal. They must be there."""
+        step = self.ratio * speed
+        places = self._at + step * np.arange(count)
+        whole = np.floor(places).astype(np.int64)
+        between = (places - whole).astype(np.float32)
+        powers = np.lib.stride_tricks.sliding_window_view(self._sound, TAPS)[whole - TAPS // 2 + 1] @ self._filters
+        out: Float = powers[:, 0]
+        for power in powers.T[1:]:
+            out = out * between + power
+        self._at += step * count
+        gone = int(self._at) - TAPS // 2
+        self._sound, self._at = self._sound[gone:], self._at - gone
+        return out
+
+    def skip(self, samples: float) -> None:
+        """Leave out so many samples of the input."""
+        self._at += samples
+        gone = int(self._at) - TAPS // 2
+        self._sound, self._at = self._sound[gone:], self._at - gone
+
+
+class Bridge:
+    """A bounded buffer between a clock that puts and a clock that takes.
+
+    What is put comes in blocks of `block_s`; of the last one, that part counts as here whose time has passed, so that the
+    depth is smooth. `depth_s` is what is to be left at least after a `take`. A hole (nothing to take) is faded, and the margin grows by a
+    step; what is beyond `most_s` (a passing jam) leaves at the front, cross-faded. Times are seconds of one clock.
+    """
+
+    def __init__(self, rate_in: float, rate_out: float, block_s: float, depth_s: float, most_s: float) -> None:
+        self._resampler = Resampler(rate_in / rate_out)
+        self._rate_in, self._block, self._depth, self._most = rate_in, block_s, depth_s, most_s
+        self._margin = 0.0
+        self._open = False
+        self._put_at = self._took_at = self._calm_at = 0.0
+        self._error = self._sum = 0.0
+        self._last = 0.0
+        self.speed = 1.0
+        self.holes = 0
+        """Times that nothing was there when it was due."""
+        self.cuts = 0
+        """Times that too much was there."""
+        self.dropped = 0
+        """Samples of the input that cuts left out."""
+
+    @property
+    def depth(self) -> float:
+        """Seconds in it now."""
+        return self._resampler.waiting / self._rate_in
+
+    @property
+    def target(self) -> float:
+        """Seconds that are to be left in it at least after a `take`."""
+        return self._depth + self._margin
+
+    @property
+    def ppm(self) -> float:
+        """By how much it takes faster than nominal, in parts in a million."""
+        return (self.speed - 1) * 1e6
+
+    def put(self, sound: Float, now: float) -> None:
+        """More samples (n,), from the clock that puts."""
+        self._resampler.put(sound)
+        self._put_at = now
+
+    def ready(self, count: int) -> bool:
+        """Whether so many can be taken: to begin, its depth must be there."""
+        return self.depth >= self._span(count) + (0.0 if self._open else self.target + self._block)
+
+    def clear(self) -> None:
+        """Forget what is in it."""
+        self._resampler.skip(self._resampler.waiting)
+        self._open, self._last = False, 0.0
+
+    def take(self, count: int, now: float) -> Float:
+        """The next `count` samples, for the clock that takes; silence where nothing is there."""
+        if not self.ready(count):
+            return self._hole(count, now)
+        begins = not self._open
+        excess = self._excess(count, now)
+        if begins:
+            self._resampler.skip(max(0.0, excess) * self._rate_in)
+            self._error, self._calm_at = 0.0, now
+        elif self.depth - self._span(count) > self._most:
+            sound = self._cut(count, excess)
+            self._error = 0.0
+            return self._left(sound, now)
+        else:
+            self._steer(excess, now)
+        self._open = True
+        sound = self._resampler.take(count, self.speed)
+        return self._left(fade_in(sound) if begins else sound, now)
+
+    def _excess(self, count: int, now: float) -> float:
+        """Seconds that would be left too much after a `take`."""
+        coming = min(max(now - self._put_at, 0.0), 2 * self._block) - self._block
+        return self.depth + coming - self._span(count) - self.target
+
+    def _span(self, count: int) -> float:
+        return (count * self._resampler.ratio * (1 + MOST_PPM / 1e6) + 1) / self._rate_in
+
+    def _left(self, sound: Float, now: float) -> Float:
+        self._took_at, self._last = now, float(sound[-1])
+        return sound
+
+    def _hole(self, count: int, now: float) -> Float:
+        sound = np.zeros(count, np.float32)
+        if self._open:
+            self.holes += 1
+            self._margin = min(MOST_MARGIN_S, self._margin + STEP_S)
+            fall = min(120, count)
+            sound[:fall] = self._last * np.linspace(1, 0, fall, dtype=np.float32)
+        self._open, self._last = False, 0.0
+        return sound
+
+    def _cut(self, count: int, excess: float) -> Float:
+        """Go on where the depth is as it should be; cross-faded."""
+        old = self._resampler.take(min(CROSS, count))
+        self._resampler.skip(excess * self._rate_in - len(old) * self._resampler.ratio)
+        sound = self._resampler.take(count, self.speed)
+        ramp = np.linspace(0, 1, len(old), dtype=np.float32)
+        sound[: len(old)] = old * (1 - ramp) + sound[: len(old)] * ramp
+        self.cuts += 1
+        self.dropped += int(excess * self._rate_in)
+        return sound
+
+    def _steer(self, excess: float, now: float) -> None:
+        """A PI controller on the depth."""
+        passed = min(max(now - self._took_at, 0.0), 1.0)
+        self._error += (excess - self._error) * (1 - math.exp(-passed / SMOOTH_S))
+        most = MOST_PPM / 1e6
+        self._sum = min(most, max(-most, self._sum + WINDUP * self._error * passed))
+        self.speed = 1 + min(most, max(-most, GAIN * self._error + self._sum))
+        if now - self._calm_at > CALM_S:
+            self._margin, self._calm_at = max(0.0, self._margin - STEP_S / 2), now

@@ -1,0 +1,156 @@
+"""Where pictures go: a file that Chromium takes for a webcam, the system's virtual camera, a file or address by PyAV."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+
+from engines.frames import Picture
+from engines.spec import FPS
+from realtime.camera.devices import DeviceFault, no_camera
+from realtime.errors import OutputFault, SettingsFault
+from realtime.timeline import PICTURE_BASE, SOUND_BASE, WIRE_RATE, Float, picture_pts, sound_pts
+
+HEADER_FPS = 30
+"""Chromium looks into the file so often: at 25 it would miss some of 25."""
+_WAITING = 50  # ticks that may wait for a slow address; what finds no room is left out
+
+
+class Camera(Protocol):
+    """What pictures are shown by."""
+
+    name: str
+    latency: float
+    """Seconds from `show` until who looks sees it, in the mean."""
+
+    def show(self, picture: Picture) -> None:
+        """Show a picture (I420) from now on."""
+        ...
+
+    def close(self) -> None:
+        """No more."""
+        ...
+
+
+class FileCamera:
+    """A one-frame .y4m, written over in place: `--use-file-for-fake-video-capture` of Chromium and Chrome."""
+
+    latency = 0.03
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._head = b""
+
+    def show(self, picture: Picture) -> None:
+        """See `Camera.show`."""
+        if not self._head:
+            width, height = picture.shape[1], picture.shape[0] * 2 // 3
+            self._head = f"YUV4MPEG2 W{width} H{height} F{HEADER_FPS}:1 Ip A1:1 C420jpeg\nFRAME\n".encode()
+            os.ftruncate(self._file, len(self._head) + picture.size)
+            os.pwrite(self._file, self._head, 0)
+        os.pwrite(self._file, np.ascontiguousarray(picture).data, len(self._head))
+
+    def close(self) -> None:
+        """See `Camera.close`. The last picture stays: a browser that has the file open would stumble over its end."""
+        os.close(self._file)
+
+
+class DriverCamera:
+    """v4l2loopback on Linux, OBS on Windows and macOS. Raises DeviceFault where there is none."""
+
+    latency = 0.04
+
+    def __init__(self, device: str | None) -> None:
+        self.name = device or "virtual camera"
+        self._device = device
+        self._camera: Any = None
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            raise SettingsFault("Virtual cameras need pyvirtualcam.", "Install it: pip install 'mytalk-live[camera]'") from error
+        self._module: Any = pyvirtualcam
+
+    def open(self, width: int, height: int) -> None:
+        """Take the device. Raises DeviceFault."""
+        try:
+            self._camera = self._module.Camera(width, height, FPS, fmt=self._module.PixelFormat.I420, device=self._device)
+        except (RuntimeError, ValueError, OSError) as error:
+            fault = no_camera()
+            raise DeviceFault(f"The camera {self.name} cannot be opened: {str(error).rstrip('.')}.", fault.hint) from error
+
+    def show(self, picture: Picture) -> None:
+        """See `Camera.show`."""
+        if self._camera is None:
+            self.open(picture.shape[1], picture.shape[0] * 2 // 3)
+        self._camera.send(picture.reshape(-1))
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        if self._camera is not None:
+            self._camera.close()
+
+
+class Stream:
+    """Pictures and sound, H.264 and AAC, to a file or an address (rtmp, srt, udp, tcp), in a thread of its own."""
+
+    def __init__(self, url: str, size: tuple[int, int]) -> None:
+        scheme = url.partition("://")[0] if "://" in url else ""
+        kind = {"rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts", "tcp": "mpegts"}.get(scheme)
+        self.name, self.fault, self.left_out = url, "", 0
+        try:
+            self._container = av.open(url, "w", format=kind)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise OutputFault(f"{url} cannot be opened: {error}.", "Check the address; files end in .mp4, .mkv, .ts or .flv.") from error
+        self._video: Any = self._container.add_stream("libx264", rate=FPS)
+        self._video.width, self._video.height = size
+        self._video.pix_fmt = "yuv420p"
+        self._video.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23", "g": str(2 * FPS)}
+        self._video.codec_context.time_base = Fraction(1, FPS)
+        self._audio: Any = self._container.add_stream("aac", rate=WIRE_RATE, layout="mono")
+        self._ticks: queue.Queue[tuple[int, Float, Picture | None] | None] = queue.Queue(_WAITING)
+        self._first: int | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="stream")
+        self._thread.start()
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick leaves; it never waits."""
+        self._first = tick if self._first is None else self._first
+        try:
+            self._ticks.put_nowait((tick - self._first, sound, picture))
+        except queue.Full:
+            self.left_out += 1
+
+    def close(self) -> None:
+        """Write what waits, and end the file."""
+        with suppress(queue.Full):
+            self._ticks.put(None, timeout=2.0)
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            while (item := self._ticks.get()) is not None:
+                self._write(*item)
+            for stream in (self._video, self._audio):
+                self._container.mux(stream.encode(None))
+            self._container.close()
+        except (av.error.FFmpegError, OSError) as error:
+            self.fault = f"{self.name}: {error}"
+
+    def _write(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        if picture is not None:
+            frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+            frame.pts, frame.time_base = picture_pts(tick), PICTURE_BASE
+            self._container.mux(self._video.encode(frame))
+        heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
+        heard.sample_rate, heard.pts, heard.time_base = WIRE_RATE, sound_pts(tick), SOUND_BASE
+        self._container.mux(self._audio.encode(heard))
