@@ -21,7 +21,7 @@ $(VENV)/.installed-$(EXTRAS): pyproject.toml
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
 
-# The browser test drives Chromium. Where it is there already, nothing happens.
+# The browser test drives Chromium; the kernels' tests compile CUDA source for the host. What is there already is left alone.
 system:  ## install the Debian packages that the tests use
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -29,6 +29,12 @@ system:  ## install the Debian packages that the tests use
 			echo "warning: Chromium could not be installed: its tests are skipped." >&2; \
 		else \
 			echo "warning: Chromium is not there: its tests are skipped. hint: apt-get install chromium" >&2; \
+		fi
+	@command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends g++ libc6-dev >/dev/null; \
+		else \
+			echo "warning: no C++ compiler is there: the kernels' tests fail. hint: apt-get install g++ libc6-dev" >&2; \
 		fi
 
 foreign:  ## install the Debian package of a foreign client that a test runs (root; some 60 packages)
