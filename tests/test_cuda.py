@@ -133,6 +133,31 @@ def test_warp_normalises_lays_out_and_adds_the_flow(kernels: Callable[[str], Hos
     assert thrown.max() <= 255
 
 
+def test_warp_of_random_meshes_shows_the_later_triangle(kernels: Callable[[str], HostKernels]) -> None:
+    """More triangles than a word of the bins holds, folded over each other, flat ones too, in pictures of any size."""
+    fenced, random = Fenced(), np.random.default_rng(11)
+    cases = []
+    for count, (height, width) in ((1, (1, 1)), (2, (17, 33)), (3, (31, 16))):
+        target = random.uniform(-6, 40, (60, 2)).astype(np.float32)
+        triangles = random.integers(0, 60, (70, 3)).astype(np.int32)
+        triangles[::9, 2] = triangles[::9, 1]
+        smooth = np.add.outer(np.arange(height + 5) * 2, np.arange(width + 3) * 3)[:, :, None] + np.array([0, 20, 90])
+        arguments = {
+            "pictures": [np.clip(smooth, 0, 255).astype(np.uint8)] * count, "weights": np.full(count, 1 / count, np.float32),
+            "sources": random.uniform(-5, 40, (count, 60, 2)).astype(np.float32), "target": target, "triangles": triangles,
+            "values": random.uniform(0, 1, (60, 5)).astype(np.float32), "size": (height, width),
+        }  # fmt: skip
+        cases.append(Case("random", arguments, tolerance=1.0))
+    sessions = fenced(np.zeros(len(cases), warp_cuda.DESCRIPTOR))
+    outs = [warp_session(fenced, row, case) for row, case in zip(sessions, cases, strict=True)]
+    launch(kernels("warp"), "warp", sessions)
+    fenced.check()
+    for case, out in zip(cases, outs, strict=True):
+        picture, values = warp_reference.warp(**case.arguments)
+        same = (np.abs(out[:, :, :3].astype(float) - picture).max(2) < 1) & (np.abs(out[:, :, 3:] - values).max(2) < 2e-3)
+        assert same.mean() > 0.98  # of two triangles that share an edge a pixel on it may show either
+
+
 def composite_session(fenced: Fenced, row: Any, a: dict[str, Any], patch: Array, inverse: Array, formats: tuple[int, int]) -> Array:
     frame, (h, w) = a["frame"], a["alpha"].shape
     if formats[0]:
