@@ -23,7 +23,7 @@ $(VENV)/.installed-$(EXTRAS): pyproject.toml
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
 
-# The browser tests drive Chromium, those of the camera PulseAudio too. Where they are there already, nothing happens.
+# Browser tests drive Chromium, those of the camera PulseAudio too, those of the kernels a C++ compiler. What is there is left alone.
 system:  ## install the Debian packages that the tests use
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -32,7 +32,12 @@ system:  ## install the Debian packages that the tests use
 		else \
 			echo "warning: Chromium is not there: its tests are skipped. hint: apt-get install chromium" >&2; \
 		fi
-
+	@command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends g++ libc6-dev >/dev/null; \
+		else \
+			echo "warning: no C++ compiler is there: the kernels' tests fail. hint: apt-get install g++ libc6-dev" >&2; \
+		fi
 	@command -v pulseaudio >/dev/null && ldconfig -p | grep -q libportaudio || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SOUND) >/dev/null; } || \

@@ -14,13 +14,18 @@ OUTLIER = 16.0
 _COARSE = 40  # the colour field is smooth: it is computed at this size
 
 
+def field_size(height: int, width: int) -> tuple[int, int, float]:
+    """Columns and rows of the colour field of a patch, and the scale."""
+    scale = min(1.0, _COARSE / max(height, width))
+    return max(2, round(width * scale)), max(2, round(height * scale)), scale
+
+
 def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float:
     """The smooth field s of `op.composite`, (h, w, 3) float32."""
     height, width = ring.shape
     difference = frame - patch
     ring = ring / (1 + np.einsum("hwc,hwc->hw", difference, difference) / (3 * OUTLIER**2))
-    scale = min(1.0, _COARSE / max(height, width))
-    small = (max(2, round(width * scale)), max(2, round(height * scale)))
+    *small, scale = field_size(height, width)
     weight = cv2.resize(ring, small, interpolation=cv2.INTER_AREA)
     weighted = cv2.resize(difference * _thrice(ring), small, interpolation=cv2.INTER_AREA)
     sigma = shade * scale

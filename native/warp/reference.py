@@ -23,13 +23,15 @@ def warp(
     height, width = size
     picture = np.zeros((height, width, 3))
     carried = np.zeros((height, width, values.shape[1]))
+    places = []
+    for a, b, c in triangles[::-1]:
+        edges = np.array([target[b] - target[a], target[c] - target[a]], np.float64).T
+        if abs(np.linalg.det(edges)) >= 1e-3:
+            places.append(((a, b, c), np.linalg.inv(edges), target[a].astype(np.float64)))
     for y in range(height):
         for x in range(width):
-            for a, b, c in triangles[::-1]:
-                edges = np.array([target[b] - target[a], target[c] - target[a]], np.float64).T
-                if abs(np.linalg.det(edges)) < 1e-3:
-                    continue
-                v, w = np.linalg.solve(edges, np.array([x, y]) - target[a])
+            for (a, b, c), inverse, first in places:
+                v, w = inverse @ (x - first[0], y - first[1])
                 if v < -1e-9 or w < -1e-9 or v + w > 1 + 1e-9:
                     continue
                 u = np.array([1 - v - w, v, w])

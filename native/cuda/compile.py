@@ -1,0 +1,121 @@
+"""The kernels' source compiled: by NVRTC for a card (kept on disk), or by the system's C++ compiler for the host."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+OPERATORS = {
+    "warp": ("warp_bin", "warp"),
+    "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
+}
+"""The kernels of each operator, in the order in which they are launched."""
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+
+class CompileError(RuntimeError):
+    """A compiler that is missing, or what it said."""
+
+
+def source(operator: str) -> str:
+    """The text that both compilers are given."""
+    return files("native.cuda").joinpath("common.cuh").read_text() + files(f"native.{operator}").joinpath("cuda.cu").read_text()
+
+
+def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:
+    """The operator's kernels as machine code of an architecture such as "sm_89".
+
+    Kept in `cache` by source, architecture and NVRTC's version; a file there that was cut short is made anew.
+    Raises CompileError without NVRTC, or with what it says of the source.
+    """
+    try:
+        from cuda.bindings import nvrtc
+
+        version = ".".join(str(part) for part in _checked(nvrtc.nvrtcVersion()))
+    except (ImportError, RuntimeError) as error:
+        raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc") from error
+    text = source(operator)
+    key = hashlib.sha256("\0".join((text, architecture, version)).encode()).hexdigest()[:24]
+    kept = (cache or Path(user_cache_dir("mytalk")) / "kernels") / f"{operator}-{architecture}-{key}.cubin"
+    if kept.is_file():
+        digest, code = kept.read_bytes()[:32], kept.read_bytes()[32:]
+        if hashlib.sha256(code).digest() == digest:
+            return code
+    (program,) = _checked(nvrtc.nvrtcCreateProgram(text.encode(), f"{operator}.cu".encode(), 0, None, None))
+    try:
+        options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+        if int(status):
+            (size,) = _checked(nvrtc.nvrtcGetProgramLogSize(program))
+            log = b" " * size  # these bindings write into bytes, and take nothing else
+            _checked(nvrtc.nvrtcGetProgramLog(program, log))
+            raise CompileError(f"{operator} for {architecture}: {log.decode(errors='replace')}")
+        (size,) = _checked(nvrtc.nvrtcGetCUBINSize(program))
+        code = b" " * size
+        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+    _keep(kept, hashlib.sha256(code).digest() + code)
+    return code
+
+
+@dataclass(frozen=True)
+class HostKernels:
+    """An operator's kernels compiled for this machine's processor."""
+
+    library: ctypes.CDLL
+    descriptor: int
+    """Bytes of a session's descriptor."""
+
+    def launch(self, kernel: str, grid: tuple[int, int], block: int, sessions: int, count: int) -> None:
+        """Run a kernel over the grid, thread by thread; `sessions` is the address of `count` descriptors."""
+        self.library[f"host_{kernel}"](*(ctypes.c_uint(n) for n in (*grid, block)), ctypes.c_void_p(sessions), ctypes.c_int(count))
+
+
+def host(operator: str, folder: Path) -> HostKernels:
+    """The same source for the CPU, built into `folder`. Raises CompileError without a C++ compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        raise CompileError("No C++ compiler is here: apt-get install g++")
+    struct = operator.capitalize()
+    lines = ["#define MYTALK_HOST", source(operator), f'extern "C" int descriptor() {{ return sizeof({struct}); }}']
+    lines += [
+        f'extern "C" void host_{kernel}(unsigned gx, unsigned gy, unsigned block, const {struct}* sessions, int count) {{'
+        " gridDim = {gx, gy, 1}; blockDim = {block, 1, 1};"
+        " for (blockIdx.y = 0; blockIdx.y < gy; blockIdx.y++) for (blockIdx.x = 0; blockIdx.x < gx; blockIdx.x++)"
+        f" for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) {kernel}(sessions, count); }}"
+        for kernel in OPERATORS[operator]
+    ]
+    text, built = folder / f"{operator}.cpp", folder / f"{operator}.so"
+    text.write_text("\n".join(lines))
+    command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(text), "-o", str(built)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompileError(done.stderr)
+    library = ctypes.CDLL(str(built))
+    return HostKernels(library, library.descriptor())
+
+
+def _checked(answer: Sequence[object]) -> list[int]:
+    status, *rest = answer
+    if int(status):  # type: ignore[call-overload]
+        raise CompileError(f"NVRTC answered {status}")
+    return rest  # type: ignore[return-value]
+
+
+def _keep(place: Path, data: bytes) -> None:
+    """Whole or not at all: other processes may be reading or writing the same."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(place)
