@@ -17,7 +17,7 @@ OUTSIDE = {"tests", "benchmarks"}  # look at all of it; nobody imports them
 NO_CLOCK_NO_WIRE = {"asyncio", "time", "socket", "threading", "multiprocessing", "logging.config", "aiohttp", "aiortc"}
 MAY = {
     "engines/tracker.py": {"os"},  # tells MediaPipe's C++ side to be quiet, which only the environment can
-    "native/nvrtc.py": {"os"},  # where CUDA lies is said in the environment
+    "native/cuda/compile.py": {"os"},  # CXX names the compiler
 }
 """Modules of engines and native that may read the environment, each with its reason."""
 
