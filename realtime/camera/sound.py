@@ -68,12 +68,11 @@ class _Line:
                 raise DeviceFault(f"{self.device.name} was unplugged.", "Plug it in again, or choose another: mytalk devices")
             os.environ[self._variable] = self.device.server
             os.environ.setdefault("PULSE_LATENCY_MSEC", "20")  # else what nobody asks for in a hurry comes every two seconds
-        with contextlib.suppress(module.PortAudioError):
-            about = module.query_devices(self.device.index)
         try:
+            about = module.query_devices(self.device.index)
             tries = [(WIRE_RATE, 1), (WIRE_RATE, min(2, about[self._channels])), (int(about["default_samplerate"]), about[self._channels])]
             self._open = self._first(module, tries)
-        except (module.PortAudioError, UnboundLocalError) as error:
+        except module.PortAudioError as error:
             raise DeviceFault(
                 f"{self.device.name} cannot be opened: it is busy, or was unplugged.",
                 "Close other programs that use it, or choose another: mytalk devices",
