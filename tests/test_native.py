@@ -68,3 +68,14 @@ def test_i420_and_back() -> None:
     part = cut(frame, (8, 4), (12, 16))
     assert part.shape == (18, 16)
     assert np.array_equal(planes(part)[0], planes(frame)[0][4:16, 8:24])
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 5])
+def test_a_mesh_carries_any_number_of_values(channels: int) -> None:
+    corners = np.array([[0, 0], [299, 0], [0, 299]], np.float32)
+    carried = np.arange(3 * channels, dtype=np.float32).reshape(3, channels)
+    picture = np.zeros((50, 50, 3), np.uint8)
+    sources, weights = np.stack([corners / 6] * 2), np.full(2, 0.5, np.float32)
+    _, values = warp([picture] * 2, weights, sources, corners, np.array([[0, 1, 2]], np.int32), carried, (300, 300))
+    assert values.shape == (300, 300, channels)
+    np.testing.assert_allclose(values[100, 100], carried.mean(0), atol=0.05)

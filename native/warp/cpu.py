@@ -29,7 +29,10 @@ def _enlarged(coarse: Float, size: tuple[int, int]) -> Float:
     coarse = np.ascontiguousarray(coarse)
     if coarse.shape[:2] == size:
         return coarse
-    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    if not coarse.size:  # nothing is carried
+        return np.zeros((*size, *coarse.shape[2:]), np.float32)
+    fine = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(fine, np.float32).reshape(*size, *coarse.shape[2:])  # OpenCV drops an axis of 1
 
 
 def _coarse(target: Float, triangles: NDArray[np.int32], values: Float, size: tuple[int, int]) -> Float:
