@@ -75,17 +75,22 @@ async () => {
   const probe = window.probe = { frames: [], sound: [], spoken: [] };
   const context = new AudioContext();
   const worklet = `registerProcessor("tap", class extends AudioWorkletProcessor {
+    blocks = [];
     process([[samples]]) {
       let sum = 0;
       if (samples) for (const x of samples) sum += x * x;
-      this.port.postMessage([currentTime, samples ? Math.sqrt(sum / samples.length) : 0]);
+      this.blocks.push([currentTime, samples ? Math.sqrt(sum / samples.length) : 0]);
+      if (this.blocks.length === 8) this.port.postMessage(this.blocks.splice(0));
       return true;
     }
   })`;
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
   const tapped = (stream, into) => {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
-    tap.port.onmessage = ({ data }) => into.push([...data, performance.now()]);
+    tap.port.onmessage = ({ data }) => {
+      const now = performance.now();
+      for (const block of data) into.push([...block, now]);
+    };
     context.createMediaStreamSource(stream).connect(tap);
   };
   tapped(session.stream, probe.sound);
