@@ -72,7 +72,10 @@ class Stage:
         self.delay = 0.0
         """Seconds that the last picture waited for its sound."""
 
-    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+    def say(self, tick: int, sound: Float) -> None:
+        """See `Outlet.say`: it comes again with its picture."""
+
+    def show(self, tick: int, sound: Float, picture: Picture | None, when: float) -> None:
         """See `Outlet.show`."""
         heard = self._plan.mouth.say(sound) if self._plan.mouth else 0.0
         if self._away:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
 from realtime.media import SOUNDS, read_speech
-from realtime.pacer import Kind, Pacer
+from realtime.pacer import Kind, Pacer, Steady
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
 from realtime.server.peer import Peer
@@ -39,9 +40,20 @@ DEAF_S = 1.0
 """A microphone from which nothing came for so long is off."""
 MISSED = 5
 """Ticks that are made up for when the event loop was late; more are left out."""
+LATE = 4
+"""Ticks whose sound has left and whose picture is awaited; what is later is not shown any more."""
 TELL = 5
 """Ticks between two events that say how much was played."""
 _SILENCE = np.zeros(timeline.WIRE_TICK, np.float32)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A tick whose sound has left, and whose picture has not. A tick of silence that was held has no speech, and shows the last picture."""
+
+    tick: int
+    sound: Float
+    speech: Speech | None = None
 
 
 class Session:
@@ -68,8 +80,12 @@ class Session:
         self._open = False  # the engine has the conversation
         self._sequence = 0
         self._answers = 0
-        self._asked: deque[Speech] = deque()  # given to the engine, picture not back yet
-        self._waiting: deque[tuple[Speech, Picture]] = deque()
+        self._asked: deque[Speech] = deque()  # given to the engine, not heard yet
+        self._heard: deque[_Heard] = deque()  # their pictures have not left yet
+        self._pictures: deque[Picture | None] = deque()  # that are back, of the next of these
+        self._steady = Steady()
+        self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
+        self._stale = 0  # pictures that will come too late: another was shown in their place
         self._last: Picture | None = None
         self._last_sound: float | None = 0.0  # where the last sound ended; None after a hold
         self._speaking: Stream | None = None  # whose sound left last
@@ -78,6 +94,8 @@ class Session:
         self._figures = Figures()
         self.underruns = 0
         """Ticks of silence in the middle of speech, because none had come."""
+        self.skipped = 0
+        """Samples of live speech that were dropped to stay current."""
         self.trouble: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
@@ -159,10 +177,9 @@ class Session:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
         self._forget_files()
-        flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
+        flying = [speech.stream for speech in self._asked if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
         self._asked = deque(speech.hushed() for speech in self._asked)
-        self._waiting = deque((speech.hushed(), picture) for speech, picture in self._waiting)
         if self._microphone:
             self._microphone.clear()
         self._to_engine = ToEngine()
@@ -233,9 +250,9 @@ class Session:
             "skips": pacer.skipped if pacer else 0,
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
             "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
-            "queue_depth": len(self._asked) + len(self._waiting),
+            "queue_depth": len(self._asked) + len(self._heard),
             "underruns": self.underruns,
-            "dropped_ms": round(self._microphone.dropped / timeline.WIRE_RATE * 1000) if self._microphone else 0,
+            "dropped_ms": round((self.skipped + (self._microphone.dropped if self._microphone else 0)) / timeline.WIRE_RATE * 1000),
             "engine_restarts": self._engine.restarts,
         }
 
@@ -247,9 +264,12 @@ class Session:
             self._pacer = Pacer(look_ahead)
         else:
             self._pacer.reset()
-            self._streams.give_back([*(speech for speech, _ in self._waiting), *self._asked])
+            self._streams.give_back([*self._asked])
+        while self._heard:
+            self._show(self._last)
         self._asked.clear()
-        self._waiting.clear()
+        self._pictures.clear()
+        self._stale = 0
         self._sequence = self._answers = 0
         self._to_engine = ToEngine()
         self._open = True
@@ -264,11 +284,16 @@ class Session:
             return
         self._pacer.answered()
         self._answers += 1
-        if self._answers > self._pacer.look_ahead and self._asked:
-            picture = picture if picture is not None else self._last
-            if picture is not None:
-                self._waiting.append((self._asked.popleft(), picture))
-            self._release()
+        if self._answers <= self._pacer.look_ahead or (not self._asked and not self._heard):
+            return
+        if self._stale:
+            self._stale -= 1
+            return
+        self._pictures.append(picture)
+        if not self._pacer.started:
+            self._pacer.begin()
+            self._leave(self._pacer.left - 1)
+        self._show_all()
 
     def refused(self, fault: Fault) -> None:
         """See `Listener.refused`."""
@@ -308,51 +333,87 @@ class Session:
         stream = self._streams.next(now)
         kind = Kind.STREAM if stream else Kind.LIVE if self._microphone and self._microphone.ready else Kind.SILENCE
         step = pacer.tick(kind, self._open)
-        for tick in range(pacer.left - step.holds, pacer.left):
-            self._hold(tick)
-        if step.holds:
-            self._around.gauges.held(step.holds)
         if step.feed:
             speech = self._take(kind, stream, now)
             self._asked.append(speech)
             self._engine.hear(self._talk, self._sequence, self._to_engine(speech.sound))
             self._sequence += 1
-        self._release()
+        elif kind is Kind.LIVE and pacer.started:
+            self._skip()
+        if step.leaves:
+            self._leave(pacer.left - 1)
+        elif step.holds:
+            self._hold(pacer.left - 1)
+        self._show_all()
 
     def _take(self, kind: Kind, stream: Stream | None, now: float) -> Speech:
         if stream:
             return stream.take(now)
         hole = self._streams.starve()
         if self._microphone and kind is Kind.LIVE:
-            return self._microphone.take()
+            speech, cut = self._microphone.take(), self._cut
+            self._cut = None
+            return speech if cut is None else replace(speech, sound=timeline.joined(cut, speech.sound))
         if self._microphone:
             hole = self._microphone.starve() or hole
         self.underruns += hole
         return Speech(Kind.SILENCE, _SILENCE, now)
 
+    def _skip(self) -> None:
+        """Drop a tick of live speech, so that what follows is not late; the cut is not heard as a click."""
+        if self._microphone:
+            speech = self._microphone.take()
+            self._cut = speech.sound if self._cut is None else self._cut
+            self.skipped += len(speech.sound)
+
+    def _leave(self, tick: int) -> None:
+        """The sound of a tick leaves; its picture does as soon as it is there."""
+        speech = self._asked.popleft()
+        sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
+        self._say(_Heard(tick, sound, speech))
+        self._last_sound = float(sound[-1])
+        self._tell(tick, speech)
+
     def _hold(self, tick: int) -> None:
-        for outlet in list(self.outlets):
-            outlet.show(tick, timeline.fade_from(self._last_sound or 0.0), self._last)
+        self._around.gauges.held(1)
+        self._say(_Heard(tick, timeline.fade_from(self._last_sound or 0.0)))
         self._last_sound = None
 
-    def _release(self) -> None:
-        """Sound and picture of a tick leave together."""
-        if self._pacer is None:
-            return
-        for tick in self._pacer.release(len(self._waiting)):
-            speech, picture = self._waiting.popleft()
-            sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
-            for outlet in list(self.outlets):
-                outlet.show(tick, sound, picture)
-            self._last, self._last_sound = picture, float(sound[-1])
-            now = self._clock.now()
-            self._figures.times.append(now)
-            silent = speech.kind is Kind.SILENCE
-            self._around.gauges.left(None if silent else now - speech.arrived)
-            if not silent:
-                self._figures.delays.append(now - speech.arrived)
-                self._spoke_at = now
-            self._tell(tick, speech)
+    def _say(self, heard: _Heard) -> None:
+        for outlet in list(self.outlets):
+            outlet.say(heard.tick, heard.sound)
+        self._heard.append(heard)
+
+    def _show_all(self) -> None:
+        """Pictures that are there leave, in the order of their ticks; those that are far too late are made up for by the last."""
+        while self._heard:
+            if self._heard[0].speech is None:
+                self._show(self._last)
+            elif self._pictures:
+                picture = self._pictures.popleft()
+                self._show(self._last if picture is None else picture, fresh=True)
+            elif len(self._heard) > LATE:
+                self._stale += 1
+                self._show(self._last)
+            else:
+                return
+
+    def _show(self, picture: Picture | None, fresh: bool = False) -> None:
+        heard, now = self._heard.popleft(), self._clock.now()
+        when = self._steady(heard.tick, now) if fresh else now
+        for outlet in list(self.outlets):
+            outlet.show(heard.tick, heard.sound, picture, when)
+        self._last = picture
+        if fresh and heard.speech:
+            self._count(heard.speech, when)
+
+    def _count(self, speech: Speech, left: float) -> None:
+        self._figures.times.append(left)
+        silent = speech.kind is Kind.SILENCE
+        self._around.gauges.left(None if silent else left - speech.arrived)
+        if not silent:
+            self._figures.delays.append(left - speech.arrived)
+            self._spoke_at = left
 
     def _tell(self, tick: int, speech: Speech) -> None:
         """Let followers know how the speech goes on."""

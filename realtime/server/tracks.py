@@ -30,6 +30,8 @@ class _Track(MediaStreamTrack, Generic[FrameT]):
         self._clock = clock
         self._frames: deque[tuple[float, FrameT]] = deque(maxlen=most)
         self._here = asyncio.Event()
+        self.taken_s = 0.0
+        """Media time of the frame that was taken last, in seconds."""
 
     def _put(self, when: float, frame: FrameT) -> None:
         self._frames.append((when, frame))
@@ -45,6 +47,7 @@ class _Track(MediaStreamTrack, Generic[FrameT]):
         when, frame = self._frames.popleft()
         if when > self._clock.now():
             await self._clock.sleep_until(when)
+        self.taken_s = float((frame.pts or 0) * (frame.time_base or 0))
         return frame
 
     def stop(self) -> None:
@@ -61,15 +64,15 @@ class PictureTrack(_Track[VideoFrame]):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, most=3)
 
-    def put(self, tick: int, picture: Picture) -> None:
-        """A tick's picture leaves now."""
+    def put(self, tick: int, picture: Picture, when: float) -> None:
+        """A tick's picture leaves at `when`."""
         frame = VideoFrame.from_ndarray(picture, format="yuv420p")
         frame.pts, frame.time_base = picture_pts(tick), PICTURE_BASE
-        self._put(0.0, frame)
+        self._put(when, frame)
 
 
 class SoundTrack(_Track[AudioFrame]):
-    """Sound in packets of 20 ms: the first half of a tick leaves with its picture, the second half a tick later."""
+    """Sound in packets of 20 ms: the first half of a tick leaves at once, the second half 20 ms later."""
 
     kind = "audio"
 
@@ -104,7 +107,8 @@ def mono(frame: AudioFrame) -> Float:
 
 
 def hear_at_once(receiver: RTCRtpReceiver) -> None:
-    """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway."""
+    """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway. One that does not
+    come is given up after three others, not after 15."""
     name = "_RTCRtpReceiver__jitter_buffer"
     if isinstance(getattr(receiver, name, None), JitterBuffer):  # private: where aiortc has changed, we are slower, not broken
-        setattr(receiver, name, JitterBuffer(capacity=16, prefetch=1))
+        setattr(receiver, name, JitterBuffer(capacity=4, prefetch=1))
