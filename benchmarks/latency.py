@@ -89,7 +89,7 @@ async () => {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
     tap.port.onmessage = ({ data }) => {
       const now = performance.now();
-      for (const block of data) into.push([...block, now]);
+      for (const [at, level] of data) into.push([at, level, now - (data.at(-1)[0] - at) * 1000]);
     };
     context.createMediaStreamSource(stream).connect(tap);
   };

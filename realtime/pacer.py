@@ -12,20 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from realtime.timeline import TICK_S
-
 SLACK = 2
 """Pictures that the engine may owe to sound that has left, when the next leaves."""
 AHEAD = 4
 """Ticks beyond the look-ahead that may wait in the engine."""
-
-SOONER_S = 0.0002
-LATER_S = 4 * SOONER_S
-"""How far a picture that was early, or late, moves what `Steady` expects: in balance where one of five is late."""
-PATIENCE_S = 0.04
-"""How long a picture waits at most."""
-FAR_S = 1.0
-"""Beyond this it was not a picture that was late, but the clock that jumped."""
 
 
 class Kind(Enum):
@@ -46,24 +36,6 @@ class Step:
     """Whether the oldest tick of speech that was fed and has not left yet is heard now."""
     holds: bool
     """Whether a tick of silence leaves in its place."""
-
-
-class Steady:
-    """Evens out when pictures leave: each waits until four of five are there, counted from the beat of their ticks.
-
-    Uneven pictures are seen as judder. And a receiver's buffer keeps sound a little longer than pictures: this brings them together.
-    """
-
-    def __init__(self) -> None:
-        self._late: float | None = None  # the quantile that is followed
-
-    def __call__(self, tick: int, now: float) -> float:
-        """When the picture of a tick that is here now leaves, on the clock of `now`."""
-        late = now - tick * TICK_S
-        if self._late is None or abs(late - self._late) > FAR_S:
-            self._late = late
-        self._late += LATER_S if late > self._late else -SOONER_S
-        return min(max(now, tick * TICK_S + self._late), now + PATIENCE_S)
 
 
 class Pacer:

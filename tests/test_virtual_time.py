@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 
 from realtime.engine import Engine
-from realtime.pacer import PATIENCE_S
 from realtime.server.intake import LULL, Stream
 from realtime.server.session import Session
 from realtime.server.surroundings import State, Surroundings
@@ -39,8 +38,7 @@ class Script:
     def say(self, tick: int, sound: Float) -> None:
         self.said.append((self.clock.now(), tick, float(np.abs(sound).max())))
 
-    def show(self, tick: int, sound: Float, picture: Any, when: float) -> None:
-        assert self.clock.now() <= when <= self.clock.now() + PATIENCE_S
+    def show(self, tick: int, sound: Float, picture: Any) -> None:
         self.left.append((self.clock.now(), tick, float(np.abs(sound).max()), picture is not None and bool(picture[0, 0] > 100)))
         self.sound.append(sound)
 

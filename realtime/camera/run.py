@@ -75,7 +75,7 @@ class Stage:
     def say(self, tick: int, sound: Float) -> None:
         """See `Outlet.say`: it comes again with its picture."""
 
-    def show(self, tick: int, sound: Float, picture: Picture | None, when: float) -> None:
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
         """See `Outlet.show`."""
         heard = self._plan.mouth.say(sound) if self._plan.mouth else 0.0
         if self._away:

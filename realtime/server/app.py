@@ -29,7 +29,6 @@ from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RE
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
-from realtime.server.senders import offer_playout_delay
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
 from realtime.worker import Actors, Talks
@@ -149,7 +148,6 @@ def _cores() -> int:
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     set_encoders()
-    offer_playout_delay()
     app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
     await app[ENGINE].start()
     background = [

@@ -97,10 +97,10 @@ class Peer:
             self._zero = current_ntp_time() - _ntp(tick * TICK_S)
         self._sounds.put(tick, sound)
 
-    def show(self, tick: int, sound: Float, picture: Picture | None, when: float) -> None:
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
         """See `surroundings.Outlet.show`."""
         if picture is not None:
-            self._pictures.put(tick, picture, when)
+            self._pictures.put(tick, picture)
 
     def _media_ntp(self, track: PictureTrack | SoundTrack) -> int:
         return (self._zero or 0) + _ntp(track.taken_s)

@@ -56,7 +56,7 @@ class Recording:
     def say(self, tick: int, sound: Float) -> None:
         """See `surroundings.Outlet.say`: it comes again with its picture."""
 
-    def show(self, tick: int, sound: Float, picture: Picture | None, when: float) -> None:
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
         """See `surroundings.Outlet.show`."""
         self._first = tick if self._first is None else self._first
         at = tick - self._first

@@ -20,7 +20,7 @@ from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
 from realtime.media import SOUNDS, read_speech
-from realtime.pacer import Kind, Pacer, Steady
+from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
 from realtime.server.peer import Peer
@@ -83,7 +83,6 @@ class Session:
         self._asked: deque[Speech] = deque()  # given to the engine, not heard yet
         self._heard: deque[_Heard] = deque()  # their pictures have not left yet
         self._pictures: deque[Picture | None] = deque()  # that are back, of the next of these
-        self._steady = Steady()
         self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
         self._stale = 0  # pictures that will come too late: another was shown in their place
         self._last: Picture | None = None
@@ -399,15 +398,15 @@ class Session:
                 return
 
     def _show(self, picture: Picture | None, fresh: bool = False) -> None:
-        heard, now = self._heard.popleft(), self._clock.now()
-        when = self._steady(heard.tick, now) if fresh else now
+        heard = self._heard.popleft()
         for outlet in list(self.outlets):
-            outlet.show(heard.tick, heard.sound, picture, when)
+            outlet.show(heard.tick, heard.sound, picture)
         self._last = picture
         if fresh and heard.speech:
-            self._count(heard.speech, when)
+            self._count(heard.speech)
 
-    def _count(self, speech: Speech, left: float) -> None:
+    def _count(self, speech: Speech) -> None:
+        left = self._clock.now()
         self._figures.times.append(left)
         silent = speech.kind is Kind.SILENCE
         self._around.gauges.left(None if silent else left - speech.arrived)

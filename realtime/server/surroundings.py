@@ -34,9 +34,8 @@ class Outlet(Protocol):
         """The sound of a tick leaves now, ahead of its picture."""
         ...
 
-    def show(self, tick: int, sound: Float, picture: Picture | None, when: float) -> None:
-        """The picture of a tick is here, and to leave at `when`, within `pacer.PATIENCE_S`; without one the last stays. `sound` is
-        what was said of the same tick."""
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """The picture of a tick leaves now; without one the last stays. `sound` is what was said of the same tick."""
         ...
 
     def hush(self) -> None:

@@ -19,6 +19,8 @@ from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.timeline import PACKET, PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, fade_from, picture_pts, sound_pts
 
+BEHIND_S = 0.015
+"""A picture takes longer than its sound to be encoded, decoded and shown: measured in Chromium, with its buffers at their least."""
 FrameT = TypeVar("FrameT", AudioFrame, VideoFrame)
 
 
@@ -64,15 +66,15 @@ class PictureTrack(_Track[VideoFrame]):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, most=3)
 
-    def put(self, tick: int, picture: Picture, when: float) -> None:
-        """A tick's picture leaves at `when`."""
+    def put(self, tick: int, picture: Picture) -> None:
+        """A tick's picture leaves now."""
         frame = VideoFrame.from_ndarray(picture, format="yuv420p")
         frame.pts, frame.time_base = picture_pts(tick), PICTURE_BASE
-        self._put(when, frame)
+        self._put(0.0, frame)
 
 
 class SoundTrack(_Track[AudioFrame]):
-    """Sound in packets of 20 ms: the first half of a tick leaves at once, the second half 20 ms later."""
+    """Sound in packets of 20 ms: the first half of a tick leaves `BEHIND_S` after its beat, the second half 20 ms later."""
 
     kind = "audio"
 
@@ -81,10 +83,10 @@ class SoundTrack(_Track[AudioFrame]):
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
-        now = self._clock.now()
+        leaves = self._clock.now() + BEHIND_S
         for half in (0, 1):
             packet = sound[half * PACKET : (half + 1) * PACKET]
-            self._put(now + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
+            self._put(leaves + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
 
     def hush(self) -> None:
         """Packets that wait become silence; the first begins with a short fall, so that nothing clicks."""
