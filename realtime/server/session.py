@@ -18,21 +18,15 @@ from av import AudioFrame
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
-from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
+from realtime.server.files import Files
 from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
 from realtime.server.peer import Peer
 from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
 from realtime.server.tracks import mono
 from realtime.timeline import Float
 
-FILES = 8
-"""Sound files that may wait."""
-LONGEST_S = 3600.0
-"""Seconds of one sound file that are spoken."""
-SOON = 2 * timeline.WIRE_RATE
-"""Samples before whose end the next file is opened: files that wait are files, not memory."""
 VIEWERS = 4
 """Peers that may watch a session beside the one that began it."""
 DEAF_S = 1.0
@@ -59,7 +53,7 @@ class Session:
         self._microphone: Live | None = None
         self._heard_at = 0.0
         self._streams = Streams()
-        self._files: asyncio.Queue[Path] = asyncio.Queue(FILES)
+        self._files = Files(self._streams, around.clock)
         self.generation = 0
         """Raised by each interruption: what is of an older one does not leave any more."""
         self._to_engine = ToEngine()
@@ -78,7 +72,7 @@ class Session:
         self._figures = Figures()
         self.underruns = 0
         """Ticks of silence in the middle of speech, because none had come."""
-        self.trouble: Fault | None = None
+        self._refusal: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
     async def answer(self, offer: str) -> str:
@@ -92,7 +86,7 @@ class Session:
         self._talk = self._engine.open(self.actor, self)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
-            asyncio.create_task(self._read_files(), name=f"files {self.name}"),
+            asyncio.create_task(self._files.run(), name=f"files {self.name}"),
         ]
         self._log.info("begins: actor %s", self.actor)
 
@@ -134,7 +128,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._forget_files()
+        self._files.end()
         for follower in list(self.followers):
             follower.ended()
         for outlet in list(self.outlets):
@@ -144,12 +138,9 @@ class Session:
 
     # speech in
 
-    def speak(self, file: Path) -> None:
-        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy."""
-        try:
-            self._files.put_nowait(file)
-        except asyncio.QueueFull:
-            raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.") from None
+    async def speak(self, file: Path) -> None:
+        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy, UnknownSession and MediaFault."""
+        await self._files.put(file)
 
     def say(self, stream: Stream, sound: Float) -> None:
         """Samples of made speech, mono, 48 kHz. Who says asks for the stream's `room` first."""
@@ -158,7 +149,7 @@ class Session:
     def interrupt(self) -> Interrupted:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
-        self._forget_files()
+        self._files.clear()
         flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
         self._asked = deque(speech.hushed() for speech in self._asked)
@@ -181,9 +172,10 @@ class Session:
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
 
-    def _forget_files(self) -> None:
-        while not self._files.empty():
-            self._files.get_nowait().unlink(missing_ok=True)
+    @property
+    def trouble(self) -> Fault | None:
+        """What was wrong: with its actor, or with the file that was read last."""
+        return self._refusal or self._files.trouble
 
     @property
     def state(self) -> State:
@@ -272,7 +264,7 @@ class Session:
 
     def refused(self, fault: Fault) -> None:
         """See `Listener.refused`."""
-        self.trouble = fault
+        self._refusal = fault
         self._log.warning("%s", fault)
         self._later(self.close())
 
@@ -372,7 +364,7 @@ class Session:
         for follower in list(self.followers):
             getattr(follower, what)(stream)
 
-    # microphone and files
+    # microphone
 
     def listen(self, microphone: Live) -> None:
         """Hear a live source of one's own, in place of the peer's microphone."""
@@ -394,36 +386,6 @@ class Session:
                 self._heard_at = self._clock.now()
                 microphone.put(mono(frame), self._heard_at)
         self._microphone = None
-
-    async def _read_files(self) -> None:
-        """Decode one file after the other, in a thread, no faster than it is spoken."""
-        while True:
-            file = await self._files.get()
-            stream, generation = Stream(), self.generation
-            try:
-                while self._streams.waiting > SOON and generation == self.generation:
-                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-                await self._read_file(file, stream, generation)
-            except Fault as fault:
-                self.trouble = fault
-            except Exception:  # noqa: BLE001  the session's border
-                self._log.exception("a file ends early")
-            finally:
-                stream.end()
-                file.unlink(missing_ok=True)
-
-    async def _read_file(self, file: Path, stream: Stream, generation: int) -> None:
-        if generation != self.generation:
-            return
-        self.trouble = None
-        blocks = read_speech(file, timeline.WIRE_RATE, formats=SOUNDS)
-        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-            while not stream.room and generation == self.generation:
-                await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-            if generation != self.generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
-                return
-            if len(block):
-                self.say(stream, block)
 
     # wires
 
