@@ -86,7 +86,7 @@ async def script(cost: Callable[[int], float] = lambda tick: 0.02, **limits: flo
     made = Script(clock, InlineEngine(clock, cost))
     around = Surroundings(cast(Engine, made.engine), clock, _Gauges(made), **cast(Any, limits))
     made.session = Session("one", "presenter", "", around, lambda session: None)
-    made.session.outlets = [made]
+    made.session.outlets[:] = [made]
     made.session.followers.add(made)
     made.session.begin()
     await clock.advance(1.0)

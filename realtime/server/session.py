@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +18,25 @@ from av import AudioFrame
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
-from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
+from realtime.server.files import Files
 from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
+from realtime.server.leaving import Leaving
 from realtime.server.peer import Peer
 from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
 from realtime.server.tracks import mono
 from realtime.timeline import Float
 
-FILES = 8
-"""Sound files that may wait."""
-LONGEST_S = 3600.0
-"""Seconds of one sound file that are spoken."""
-SOON = 2 * timeline.WIRE_RATE
-"""Samples before whose end the next file is opened: files that wait are files, not memory."""
 VIEWERS = 4
 """Peers that may watch a session beside the one that began it."""
 DEAF_S = 1.0
 """A microphone from which nothing came for so long is off."""
 MISSED = 5
 """Ticks that are made up for when the event loop was late; more are left out."""
-LATE = 4
-"""Ticks whose sound has left and whose picture is awaited; what is later is not shown any more."""
 TELL = 5
 """Ticks between two events that say how much was played."""
 _SILENCE = np.zeros(timeline.WIRE_TICK, np.float32)
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """A tick whose sound has left, and whose picture has not. A tick of silence that was held has no speech, and shows the last picture."""
-
-    tick: int
-    sound: Float
-    speech: Speech | None = None
 
 
 class Session:
@@ -71,7 +54,7 @@ class Session:
         self._microphone: Live | None = None
         self._heard_at = 0.0
         self._streams = Streams()
-        self._files: asyncio.Queue[Path] = asyncio.Queue(FILES)
+        self._files = Files(self._streams, around.clock)
         self.generation = 0
         """Raised by each interruption: what is of an older one does not leave any more."""
         self._to_engine = ToEngine()
@@ -80,13 +63,8 @@ class Session:
         self._open = False  # the engine has the conversation
         self._sequence = 0
         self._answers = 0
-        self._asked: deque[Speech] = deque()  # given to the engine, not heard yet
-        self._heard: deque[_Heard] = deque()  # their pictures have not left yet
-        self._pictures: deque[Picture | None] = deque()  # that are back, of the next of these
+        self._leaving = Leaving(self.outlets, self._shown)
         self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
-        self._stale = 0  # pictures that will come too late: another was shown in their place
-        self._last: Picture | None = None
-        self._last_sound: float | None = 0.0  # where the last sound ended; None after a hold
         self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
@@ -95,7 +73,7 @@ class Session:
         """Ticks of silence in the middle of speech, because none had come."""
         self.skipped = 0
         """Samples of live speech that were dropped to stay current."""
-        self.trouble: Fault | None = None
+        self._refusal: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
     async def answer(self, offer: str) -> str:
@@ -109,7 +87,7 @@ class Session:
         self._talk = self._engine.open(self.actor, self)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
-            asyncio.create_task(self._read_files(), name=f"files {self.name}"),
+            asyncio.create_task(self._files.run(), name=f"files {self.name}"),
         ]
         self._log.info("begins: actor %s", self.actor)
 
@@ -151,7 +129,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._forget_files()
+        self._files.end()
         for follower in list(self.followers):
             follower.ended()
         for outlet in list(self.outlets):
@@ -161,12 +139,9 @@ class Session:
 
     # speech in
 
-    def speak(self, file: Path) -> None:
-        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy."""
-        try:
-            self._files.put_nowait(file)
-        except asyncio.QueueFull:
-            raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.") from None
+    async def speak(self, file: Path) -> None:
+        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy, UnknownSession and MediaFault."""
+        await self._files.put(file)
 
     def say(self, stream: Stream, sound: Float) -> None:
         """Samples of made speech, mono, 48 kHz. Who says asks for the stream's `room` first."""
@@ -175,18 +150,16 @@ class Session:
     def interrupt(self) -> Interrupted:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
-        self._forget_files()
-        flying = [speech.stream for speech in self._asked if speech.stream]
+        self._files.clear()
+        flying = [speech.stream for speech in self._leaving.asked if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
-        self._asked = deque(speech.hushed() for speech in self._asked)
         if self._microphone:
             self._microphone.clear()
         self._to_engine = ToEngine()
         if self._open:
             self._engine.interrupt(self._talk)
-        for outlet in self.outlets:
-            outlet.hush()
-        self._last_sound, self._speaking = 0.0, None
+        self._leaving.hush()
+        self._speaking = self._cut = None
         heard = dropped = 0
         for stream in streams:
             played, begun = stream.played, stream.begun
@@ -197,16 +170,17 @@ class Session:
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
 
-    def _forget_files(self) -> None:
-        while not self._files.empty():
-            self._files.get_nowait().unlink(missing_ok=True)
+    @property
+    def trouble(self) -> Fault | None:
+        """What was wrong: with its actor, or with the file that was read last."""
+        return self._refusal or self._files.trouble
 
     @property
     def state(self) -> State:
         """What it does."""
         if self._ended:
             return State.ENDED
-        if not self.peer.connected or self._last is None:
+        if not self.peer.connected or self._leaving.last is None:
             return State.CONNECTING
         if self._streams or self._speaking is not None:
             return State.SPEAKING
@@ -220,7 +194,8 @@ class Session:
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of what it shows, once it does."""
-        return None if self._last is None else (self._last.shape[1], self._last.shape[0] * 2 // 3)
+        last = self._leaving.last
+        return None if last is None else (last.shape[1], last.shape[0] * 2 // 3)
 
     def report(self) -> dict[str, Any]:
         """Its state and figures, for JSON. Delays: from the arrival of a tick's last sample to its picture leaving."""
@@ -249,7 +224,7 @@ class Session:
             "skips": pacer.skipped if pacer else 0,
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
             "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
-            "queue_depth": len(self._asked) + len(self._heard),
+            "queue_depth": len(self._leaving),
             "underruns": self.underruns,
             "dropped_ms": round((self.skipped + (self._microphone.dropped if self._microphone else 0)) / timeline.WIRE_RATE * 1000),
             "engine_restarts": self._engine.restarts,
@@ -263,12 +238,7 @@ class Session:
             self._pacer = Pacer(look_ahead)
         else:
             self._pacer.reset()
-            self._streams.give_back([*self._asked])
-        while self._heard:
-            self._show(self._last)
-        self._asked.clear()
-        self._pictures.clear()
-        self._stale = 0
+            self._streams.give_back(self._leaving.renew())
         self._sequence = self._answers = 0
         self._to_engine = ToEngine()
         self._open = True
@@ -283,20 +253,17 @@ class Session:
             return
         self._pacer.answered()
         self._answers += 1
-        if self._answers <= self._pacer.look_ahead or (not self._asked and not self._heard):
+        if self._answers <= self._pacer.look_ahead:
             return
-        if self._stale:
-            self._stale -= 1
-            return
-        self._pictures.append(picture)
+        self._leaving.came(picture)
         if not self._pacer.started:
             self._pacer.begin()
-            self._leave(self._pacer.left - 1)
-        self._show_all()
+            self._say(self._pacer.left - 1)
+        self._leaving.show()
 
     def refused(self, fault: Fault) -> None:
         """See `Listener.refused`."""
-        self.trouble = fault
+        self._refusal = fault
         self._log.warning("%s", fault)
         self._later(self.close())
 
@@ -334,24 +301,25 @@ class Session:
         step = pacer.tick(kind, self._open)
         if step.feed:
             speech = self._take(kind, stream, now)
-            self._asked.append(speech)
+            self._leaving.ask(speech)
             self._engine.hear(self._talk, self._sequence, self._to_engine(speech.sound))
             self._sequence += 1
         elif kind is Kind.LIVE and pacer.started:
             self._skip()
         if step.leaves:
-            self._leave(pacer.left - 1)
+            self._say(pacer.left - 1)
         elif step.holds:
-            self._hold(pacer.left - 1)
-        self._show_all()
+            self._leaving.hold(pacer.left - 1)
+            self._around.gauges.held(1)
+        self._leaving.show()
 
     def _take(self, kind: Kind, stream: Stream | None, now: float) -> Speech:
         if stream:
             return stream.take(now)
         hole = self._streams.starve()
+        cut, self._cut = self._cut, None
         if self._microphone and kind is Kind.LIVE:
-            speech, cut = self._microphone.take(), self._cut
-            self._cut = None
+            speech = self._microphone.take()
             return speech if cut is None else replace(speech, sound=timeline.joined(cut, speech.sound))
         if self._microphone:
             hole = self._microphone.starve() or hole
@@ -365,57 +333,9 @@ class Session:
             self._cut = speech.sound if self._cut is None else self._cut
             self.skipped += len(speech.sound)
 
-    def _leave(self, tick: int) -> None:
-        """The sound of a tick leaves; its picture does as soon as it is there."""
-        speech = self._asked.popleft()
-        sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
-        self._say(_Heard(tick, sound, speech))
-        self._last_sound = float(sound[-1])
-        self._tell(tick, speech)
-
-    def _hold(self, tick: int) -> None:
-        self._around.gauges.held(1)
-        self._say(_Heard(tick, timeline.fade_from(self._last_sound or 0.0)))
-        self._last_sound = None
-
-    def _say(self, heard: _Heard) -> None:
-        for outlet in list(self.outlets):
-            outlet.say(heard.tick, heard.sound)
-        self._heard.append(heard)
-
-    def _show_all(self) -> None:
-        """Pictures that are there leave, in the order of their ticks; those that are far too late are made up for by the last."""
-        while self._heard:
-            if self._heard[0].speech is None:
-                self._show(self._last)
-            elif self._pictures:
-                picture = self._pictures.popleft()
-                self._show(self._last if picture is None else picture, fresh=True)
-            elif len(self._heard) > LATE:
-                self._stale += 1
-                self._show(self._last)
-            else:
-                return
-
-    def _show(self, picture: Picture | None, fresh: bool = False) -> None:
-        heard = self._heard.popleft()
-        for outlet in list(self.outlets):
-            outlet.show(heard.tick, heard.sound, picture)
-        self._last = picture
-        if fresh and heard.speech:
-            self._count(heard.speech)
-
-    def _count(self, speech: Speech) -> None:
-        left = self._clock.now()
-        self._figures.times.append(left)
-        silent = speech.kind is Kind.SILENCE
-        self._around.gauges.left(None if silent else left - speech.arrived)
-        if not silent:
-            self._figures.delays.append(left - speech.arrived)
-            self._spoke_at = left
-
-    def _tell(self, tick: int, speech: Speech) -> None:
-        """Let followers know how the speech goes on."""
+    def _say(self, tick: int) -> None:
+        """The sound of a tick leaves, and followers hear how the speech goes on."""
+        speech = self._leaving.say(tick)
         before, self._speaking = self._speaking, speech.stream
         if before is not None and speech.stream is not before:
             self._all("played", before)
@@ -428,11 +348,20 @@ class Session:
             elif tick % TELL == 0:
                 self._all("played", speech.stream)
 
+    def _shown(self, speech: Speech) -> None:
+        left = self._clock.now()
+        self._figures.times.append(left)
+        silent = speech.kind is Kind.SILENCE
+        self._around.gauges.left(None if silent else left - speech.arrived)
+        if not silent:
+            self._figures.delays.append(left - speech.arrived)
+            self._spoke_at = left
+
     def _all(self, what: str, stream: Stream) -> None:
         for follower in list(self.followers):
             getattr(follower, what)(stream)
 
-    # microphone and files
+    # microphone
 
     def listen(self, microphone: Live) -> None:
         """Hear a live source of one's own, in place of the peer's microphone."""
@@ -454,36 +383,6 @@ class Session:
                 self._heard_at = self._clock.now()
                 microphone.put(mono(frame), self._heard_at)
         self._microphone = None
-
-    async def _read_files(self) -> None:
-        """Decode one file after the other, in a thread, no faster than it is spoken."""
-        while True:
-            file = await self._files.get()
-            stream, generation = Stream(), self.generation
-            try:
-                while self._streams.waiting > SOON and generation == self.generation:
-                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-                await self._read_file(file, stream, generation)
-            except Fault as fault:
-                self.trouble = fault
-            except Exception:  # noqa: BLE001  the session's border
-                self._log.exception("a file ends early")
-            finally:
-                stream.end()
-                file.unlink(missing_ok=True)
-
-    async def _read_file(self, file: Path, stream: Stream, generation: int) -> None:
-        if generation != self.generation:
-            return
-        self.trouble = None
-        blocks = read_speech(file, timeline.WIRE_RATE, formats=SOUNDS)
-        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-            while not stream.room and generation == self.generation:
-                await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-            if generation != self.generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
-                return
-            if len(block):
-                self.say(stream, block)
 
     # wires
 

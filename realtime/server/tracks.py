@@ -6,6 +6,7 @@ A track is pulled by its sender and has no clock of its own: what leaves, and wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -79,11 +80,14 @@ class SoundTrack(_Track[AudioFrame]):
     kind = "audio"
 
     def __init__(self, clock: Clock) -> None:
+        self._zero = math.inf
         super().__init__(clock, most=16)  # more than the event loop makes up for when it was late; what is older would only delay the rest
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
-        leaves = self._clock.now() + BEHIND_S
+        now = self._clock.now()
+        self._zero = min(self._zero, now - tick * TICK_S)  # the least late of all shows where the beats are
+        leaves = max(now, self._zero + tick * TICK_S + BEHIND_S)
         for half in (0, 1):
             packet = sound[half * PACKET : (half + 1) * PACKET]
             self._put(leaves + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
