@@ -68,11 +68,9 @@ class Server:
 
     def engine(self) -> int:
         """The engine's process: the child that has worked most in a fifth of a second. The spare one only waits."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()  # a child belongs to the thread that started it
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-        before = {child: worked(child) for child in children}
+        before = {child: worked(child) for child in children(self.process.pid)}
         time.sleep(0.2)
-        return max(children, key=lambda child: worked(child) - before[child])
+        return max(before, key=lambda child: worked(child) - before[child])
 
     def state(self) -> dict[str, float]:
         """Memory, MiB; open descriptors; threads."""
@@ -84,18 +82,24 @@ class Server:
         }
 
 
+def children(pid: int) -> list[int]:
+    """A process's children: each belongs to the thread that started it."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
 def memory(pid: int) -> float:
     """Resident memory, MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def worked(pid: int) -> float:
-    """Seconds of processor time so far, with those of a process's threads; 0 for one that has ended."""
+def worked(pid: int, ended: bool = False) -> float:
+    """Seconds of processor time so far, with those of a process's threads, and of children that have `ended`; 0 for one that has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if ended else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 class Seen:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ INSTALL = {
     "win32": "Install OBS 30 or newer: its virtual camera comes with it",
 }
 """How a virtual camera gets onto a system, by `sys.platform`."""
+PORTAUDIO = threading.Lock()
+"""PortAudio is one, and takes one call at a time."""
 _FILE = "or give Chromium a file: --camera camera.y4m."
 
 
@@ -115,8 +118,9 @@ def plugged(device: Device, side: str) -> str:
 
 def _devices(many: str, channels: str, side: int) -> list[Device]:
     module = sounddevice()
-    module._terminate()  # PortAudio looks once for what is plugged in: let it look now
-    module._initialize()
+    with PORTAUDIO:
+        module._terminate()  # PortAudio looks once for what is plugged in: let it look now
+        module._initialize()
     known = module.query_devices()
     server = next((n for n, device in enumerate(known) if device["name"] == "pulse" and device[channels] > 0), None)
     if server is not None and (listed := _at_server(many)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import threading
@@ -37,6 +38,21 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """No more."""
+        ...
+
+
+class Away(Protocol):
+    """Where pictures and sound go as well: a file, an address."""
+
+    fault: str
+    """What became of it, if that is no good."""
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick leaves now; it never waits. Without a picture the last stays."""
+        ...
+
+    async def close(self) -> None:
+        """No more; what has left arrives."""
         ...
 
 
@@ -123,15 +139,18 @@ class Stream:
         self._thread.start()
 
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """A tick leaves; it never waits."""
+        """See `Away.show`."""
         self._first = tick if self._first is None else self._first
         try:
             self._ticks.put_nowait((tick - self._first, sound, picture))
         except queue.Full:
             self.left_out += 1
 
-    def close(self) -> None:
-        """Write what waits, and end the file."""
+    async def close(self) -> None:
+        """See `Away.close`."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
         with suppress(queue.Full):
             self._ticks.put(None, timeout=2.0)
         self._thread.join(5.0)

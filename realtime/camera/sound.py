@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.camera.devices import Device, DeviceFault, plugged, sounddevice
+from realtime.camera.devices import PORTAUDIO, Device, DeviceFault, plugged, sounddevice
 from realtime.camera.drift import Bridge
 from realtime.clock import Clock
 from realtime.pacer import Kind
@@ -29,8 +29,8 @@ ASK_S = 0.5
 """A sound server lets a stream go on at another device when its own goes; so it is asked this often whether it is there."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
-SPARE_S = 0.012
-"""What is left in a buffer at the least; it grows where that is too little."""
+SPARE_S = 0.006
+"""What is left in a buffer at the least, beyond what its two sides are early and late by; it grows where that is too little."""
 MOST_S = 0.16
 """More than this never waits."""
 
@@ -69,9 +69,10 @@ class _Line:
             os.environ[self._variable] = self.device.server
             os.environ.setdefault("PULSE_LATENCY_MSEC", "20")  # else what nobody asks for in a hurry comes every two seconds
         try:
-            about = module.query_devices(self.device.index)
-            tries = [(WIRE_RATE, 1), (WIRE_RATE, min(2, about[self._channels])), (int(about["default_samplerate"]), about[self._channels])]
-            self._open = self._first(module, tries)
+            with PORTAUDIO:
+                about = module.query_devices(self.device.index)
+                own = int(about["default_samplerate"]), about[self._channels]
+                self._open = self._first(module, [(WIRE_RATE, 1), (WIRE_RATE, min(2, own[1])), own])
         except module.PortAudioError as error:
             raise DeviceFault(
                 f"{self.device.name} cannot be opened: it is busy, or was unplugged.",
@@ -125,9 +126,9 @@ class _Line:
         """Let go of the device."""
         stream, self._open = self._open, None
         if stream is not None:
-            with contextlib.suppress(sounddevice().PortAudioError):
+            with PORTAUDIO, contextlib.suppress(sounddevice().PortAudioError):
                 stream.abort()
-            with contextlib.suppress(sounddevice().PortAudioError):
+            with PORTAUDIO, contextlib.suppress(sounddevice().PortAudioError):
                 stream.close()
 
     def _ready(self) -> None:
@@ -208,6 +209,11 @@ class Mouth(_Line):
         self._called = self._clock.now()
         with self._lock:
             data[:] = self.bridge.take(frames, self._called)[:, None]
+
+    def hush(self) -> None:
+        """What waits is not heard any more."""
+        with self._lock:
+            self.bridge.clear()
 
     def say(self, sound: Float) -> float:
         """A tick of the voice; returns in how many seconds its first sample will be heard."""
