@@ -95,6 +95,11 @@ async ([after, patience]) => {
 """
 
 
+def _sink(name: str) -> list[str]:
+    """As docs/camera.md says: without `norewinds` PulseAudio computes two seconds of silence ahead while nobody listens."""
+    return ["module-null-sink", f"sink_name={name}", "norewinds=1"]
+
+
 class Pulse:
     """A PulseAudio of one's own, in a folder, with null sinks as devices: what goes into one comes out of its monitor."""
 
@@ -103,7 +108,7 @@ class Pulse:
         own = {"PULSE_SERVER": f"unix:{socket}", "HOME": str(folder), "PULSE_RUNTIME_PATH": str(folder / "run")}
         self.environment = {**os.environ, **own}
         modules = [f"module-native-protocol-unix auth-anonymous=1 socket={socket}"]
-        modules += [f"module-null-sink sink_name={name}" for name in sinks]
+        modules += [" ".join(_sink(name)) for name in sinks]
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]
         command += [f"--load={module}" for module in modules]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -132,7 +137,7 @@ class Pulse:
 
     def plug(self, sink: str) -> None:
         """Give it back."""
-        self.ask("load-module", "module-null-sink", f"sink_name={sink}")
+        self.ask("load-module", *_sink(sink))
 
     def pacat(self, *options: str, **pipes: Any) -> subprocess.Popen[bytes]:
         """A player, or a recorder, of 16-bit samples of one channel."""

@@ -132,13 +132,16 @@ class Call:
     shown: Shown
     session: Session
 
+    def heard(self) -> list[float]:
+        return onsets(sorted(one for line in self.audio.lines for one in line.heard))
+
     def delays(self, since: float) -> list[float]:
-        """Seconds from when a burst was said until its picture was shown."""
-        return [at % 1 for at in onsets(self.shown.pictures) if at > since + 1]
+        """Seconds from when a burst was said until it was heard."""
+        return [at % 1 for at in self.heard() if at > since + 1]
 
     def together(self, since: float) -> None:
         """Each burst's picture was shown when it was heard; a picture shows a whole tick, in which the burst may begin late."""
-        heard = onsets(sorted(one for line in self.audio.lines for one in line.heard))
+        heard = self.heard()
         apart = [min((at - other for other in heard), key=abs) for at in onsets(self.shown.pictures) if at > since + 1]
         assert apart
         assert min(apart) > -0.04 - 0.02

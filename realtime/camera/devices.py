@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import json
 import os
 import shutil
@@ -56,7 +59,18 @@ def sounddevice() -> Any:
     except (ImportError, OSError) as error:
         what = "pip install 'mytalk-live[camera]'" if isinstance(error, ImportError) else "sudo apt install libportaudio2"
         raise SettingsFault("Sound devices need PortAudio, which is not installed.", f"Install it: {what}") from error
+    _hush_alsa()
     return module
+
+
+@functools.cache
+def _hush_alsa() -> Any:
+    """ALSA writes on stderr whatever it meets; PortAudio says what matters. Returns what ALSA calls from now on."""
+    words = (ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+    nothing = ctypes.CFUNCTYPE(None, *words)(lambda *_: None)
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(nothing)
+    return nothing
 
 
 def microphones() -> list[Device]:

@@ -84,8 +84,8 @@ class Resampler:
         self._sound, self._at = self._sound[gone:], self._at - gone
 
 
-class _Beat:
-    """When the last of many regular blocks came or went, as if none were early or late: devices ask for several at once."""
+class Beat:
+    """When the last of many regular things was due, as if none had come early or late: devices ask for several blocks at once."""
 
     def __init__(self) -> None:
         self.at = -math.inf
@@ -121,7 +121,7 @@ class Bridge:
         self._rate_in, self._rate_out, self._block, self._depth, self._most = rate_in, rate_out, block_s, depth_s, most_s
         self._margin = 0.0
         self._open = False
-        self._puts, self._takes = _Beat(), _Beat()
+        self._puts, self._takes = Beat(), Beat()
         self._took_at = self._calm_at = 0.0
         self._error = self._sum = 0.0
         self._last = 0.0

@@ -24,11 +24,14 @@ BLOCK_S = 0.01
 DEAF_S = 0.8
 """A device whose callback did not come for so long is gone."""
 FIRST_S = 2.0
-"""A device that was just opened has so long for its first block."""
+"""A device that was just opened has so long to come into its stride."""
 ASK_S = 0.5
 """A sound server lets a stream go on at another device when its own goes; so it is asked this often whether it is there."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
+EASE = 0.02
+"""How much of what a callback says of its device's latency counts."""
+MOST_AHEAD_S = 0.5
 SPARE_S = 0.006
 """What is left in a buffer at the least, beyond what its two sides are early and late by; it grows where that is too little."""
 MOST_S = 0.16
@@ -44,7 +47,7 @@ class _Line:
         self.device, self._clock = device, clock
         self._lock = threading.Lock()
         self._open: Any = None
-        self._called = 0.0
+        self._called = self._patience = 0.0
         self.level = 0.0
         """Loudness of the last block, 0 to 1."""
         self.returns = 0
@@ -57,7 +60,7 @@ class _Line:
     @property
     def runs(self) -> bool:
         """Whether sound flows."""
-        return self._open is not None and self._open.active and self._clock.now() - self._called < DEAF_S
+        return self._open is not None and self._open.active and self._clock.now() < max(self._called + DEAF_S, self._patience)
 
     def open(self) -> None:
         """Open the device: at 48 kHz and one channel if it can, else as it likes. Raises DeviceFault."""
@@ -78,7 +81,7 @@ class _Line:
                 f"{self.device.name} cannot be opened: it is busy, or was unplugged.",
                 "Close other programs that use it, or choose another: mytalk devices",
             ) from error
-        self._called = max(self._called, self._clock.now() + FIRST_S - DEAF_S)
+        self._patience = self._clock.now() + FIRST_S
         self.latency = float(self._open.latency)
 
     def _first(self, module: Any, tries: list[tuple[int, int]]) -> Any:
@@ -207,6 +210,9 @@ class Mouth(_Line):
 
     def _call(self, data: Any, frames: int, times: Any, status: Any) -> None:
         self._called = self._clock.now()
+        ahead = times.outputBufferDacTime - times.currentTime
+        if 0 < ahead < MOST_AHEAD_S:  # some drivers know nothing of it
+            self.latency += EASE * (ahead - self.latency)
         with self._lock:
             data[:] = self.bridge.take(frames, self._called)[:, None]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from engines.frames import Picture
+from realtime.camera.drift import Beat
 from realtime.camera.sinks import Away, Camera
 from realtime.camera.sound import Ear, Mouth
 from realtime.clock import Clock
 from realtime.engine import Engine
 from realtime.server.session import Session
-from realtime.timeline import Float
+from realtime.timeline import TICK_S, Float
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,13 @@ class Plan:
 
 
 class Stage:
-    """`surroundings.Outlet`. A tick's picture is shown when its sound is heard: the output's clock leads."""
+    """`surroundings.Outlet`. A tick's picture is shown when its sound is heard: the output's clock leads. The pictures keep an even
+    beat: who looks into a file, or at a driver, at moments of their own misses one of two that are too close.
+    """
 
     def __init__(self, plan: Plan, clock: Clock, away: Away | None = None) -> None:
         self._plan, self._clock, self._away = plan, clock, away
+        self._beat, self._tick = Beat(), 0
         self._due: deque[tuple[float, Picture]] = deque()
         self._here = asyncio.Event()
         self.shown = 0
@@ -68,9 +72,17 @@ class Stage:
         if self._away:
             self._away.show(tick, sound, picture)
         if picture is not None:
-            self.delay = max(0.0, heard - (self._plan.camera.latency if self._plan.camera else 0.0))
-            self._due.append((self._clock.now() + self.delay, picture))
+            self._due.append((self._moment(tick, heard), picture))
             self._here.set()
+
+    def _moment(self, tick: int, heard: float) -> float:
+        """When a tick's picture is due, if its sound is heard in so many seconds."""
+        now = self._clock.now()
+        self._beat(now + max(0.0, heard - (self._plan.camera.latency if self._plan.camera else 0.0)), (tick - self._tick) * TICK_S)
+        self._tick = tick
+        due = self._beat.at + (0.0 if self._plan.mouth else self._beat.spread)
+        self.delay = max(0.0, due - now)
+        return due
 
     def hush(self) -> None:
         """See `Outlet.hush`."""
