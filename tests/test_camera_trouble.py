@@ -166,7 +166,7 @@ async def call(
     session.listen(ear)
     tasks = [asyncio.create_task(one) for one in (audio.run(), stage.run(), ear.watch(), mouth.watch())]
     try:
-        await clock.advance(10)
+        await clock.advance(5)
         yield Call(clock, audio, ear, mouth, shown, session)
     finally:
         for task in tasks:
@@ -188,31 +188,31 @@ async def until(made: Call, what: Callable[[], bool]) -> None:
 async def test_lips_and_voice_are_together_and_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
     async with call(monkeypatch) as made:
         assert max(made.delays(0)) < 0.25
-        made.together(2)
+        made.together(1)
         assert made.mouth.bridge.holes == made.mouth.bridge.cuts == made.ear.bridge.holes == made.ear.bridge.cuts == 0
 
 
 async def test_an_engine_that_was_late_for_a_while_leaves_no_delay_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with call(monkeypatch, lambda tick: 0.4 if tick in (300, 320) else 0.02) as made:
-        before = np.mean(made.delays(3))
-        await made.clock.advance(20)
-        after = made.delays(made.clock.now() - 14)
-        assert len(after) > 10
+    async with call(monkeypatch, lambda tick: 0.4 if tick in (125, 140) else 0.02) as made:
+        before = np.mean(made.delays(1))
+        await made.clock.advance(10)
+        after = made.delays(made.clock.now() - 6)
+        assert len(after) > 3
         assert max(after) < before + 0.03
-        made.together(made.clock.now() - 14)
+        made.together(made.clock.now() - 6)
 
 
 async def test_an_engine_that_is_always_late_does_not_make_it_later_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
     async with call(monkeypatch, lambda tick: 0.05) as made:
-        await made.clock.advance(50)
-        delays = made.delays(20)
-        assert len(delays) > 20
-        assert max(delays) < 0.6
+        await made.clock.advance(10)
+        assert made.session.report()["skips"] > 20
+        assert made.session.report()["added_p95_ms"] < 400
+        assert made.mouth.bridge.depth < 0.3
 
 
 async def test_a_laptop_that_slept_goes_on_where_the_talk_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async with call(monkeypatch) as made:
-        before, count = np.mean(made.delays(3)), len(made.shown.pictures)
+        before, count = np.mean(made.delays(1)), len(made.shown.pictures)
         made.clock.jump(3600)
         for line in made.audio.lines:  # as drivers do
             line.active = False
@@ -220,18 +220,18 @@ async def test_a_laptop_that_slept_goes_on_where_the_talk_is(monkeypatch: pytest
         await until(made, lambda: made.ear.runs and made.mouth.runs and made.ear.returns == made.mouth.returns == 1)
         pictures = len(made.shown.pictures) - count
         assert pictures < 25 * (made.clock.now() - woke) + 10  # the hour is not made up for
-        await made.clock.advance(8)
-        after = made.delays(made.clock.now() - 6)
-        assert len(after) >= 4
+        await made.clock.advance(6)
+        after = made.delays(made.clock.now() - 4)
+        assert len(after) >= 2
         assert max(after) < before + 0.03
-        made.together(made.clock.now() - 6)
+        made.together(made.clock.now() - 4)
 
 
 async def test_a_device_that_can_only_do_its_own_rate_and_channels_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async with call(monkeypatch, audio=PortAudio(VirtualClock(), can={(44_100, 2)}, own_rate=44_100.0)) as made:
         assert made.ear.rate == made.mouth.rate == 44_100
         assert max(made.delays(0)) < 0.25
-        made.together(2)
+        made.together(1)
 
 
 async def test_a_device_that_is_busy_gets_a_sentence_and_one_that_is_busy_when_it_returns_is_awaited(
