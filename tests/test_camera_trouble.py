@@ -103,7 +103,7 @@ class Shown:
 
     clock: VirtualClock
     name: str = "nowhere"
-    latency: float = 0.03
+    latency: float = 0.042
     pictures: list[tuple[float, bool]] = field(default_factory=list)
 
     def show(self, picture: Picture) -> None:

@@ -23,8 +23,10 @@ GAIN = 0.1
 """Speed for each second of depth too much, per second."""
 WINDUP = GAIN**2 / 4
 """The integral's part: critically damped."""
-LINGER_S = 0.02
+LINGER_S = 0.008
 """What is too much for so long that its mean is above this, as after an engine that was late, is cut; what is less goes by speed."""
+LOOK_S = 2.0
+"""For so long a beginning is only looked at; what was enough then is enough."""
 CROSS = 240
 """Samples over which a cut is cross-faded."""
 STEP_S = 0.004
@@ -96,6 +98,11 @@ class Beat:
         """Seconds by which they are off, at most, but for the odd one."""
         return WIDE * self._off
 
+    @property
+    def steady(self) -> bool:
+        """Whether there were enough to know."""
+        return self._pull <= 2 * PULL
+
     def __call__(self, now: float, span: float) -> None:
         """The next one, `span` seconds long."""
         off = now - (self.at + span)
@@ -122,7 +129,8 @@ class Bridge:
         self._margin = 0.0
         self._open = False
         self._puts, self._takes = Beat(), Beat()
-        self._took_at = self._calm_at = 0.0
+        self._took_at = self._calm_at = self._look_until = 0.0
+        self._looks = self._began = False
         self._error = self._sum = 0.0
         self._last = 0.0
         self.speed = 1.0
@@ -168,11 +176,12 @@ class Bridge:
         if not self._open:
             self._margin = max(self._margin, min(MOST_MARGIN_S, self._puts.spread + self._takes.spread))
         begins, excess = not self._open, self._excess(count)
-        if not self.ready(count) or (begins and excess < 0):
+        self._began = self._began or (self._puts.steady and self._takes.steady)
+        if not self.ready(count) or (begins and excess < 0) or not self._began:
             return self._hole(count, now)
         if begins:
             self._resampler.skip(min(excess, self.depth - self._span(count)) * self._rate_in)
-            self._error, self._calm_at = 0.0, now
+            self._error, self._calm_at, self._look_until, self._looks = 0.0, now, now + LOOK_S, True
         elif surplus := self._surplus(count, excess):
             sound = self._cut(count, surplus)
             self._error = 0.0
@@ -225,11 +234,18 @@ class Bridge:
         return sound
 
     def _steer(self, excess: float, now: float) -> None:
-        """A PI controller on the depth."""
+        """A PI controller on the depth, which looks on first: what is less than wished, and has been enough, is the target from then on."""
         passed = min(max(now - self._took_at, 0.0), 1.0)
         self._error += (excess - self._error) * (1 - math.exp(-passed / SMOOTH_S))
+        if now < self._look_until:
+            return
+        if self._looks:
+            less = min(self.target, max(0.0, -self._error))
+            self._looks, self._margin, self._error = False, self._margin - less, self._error + less
         most = MOST_PPM / 1e6
-        self._sum = min(most, max(-most, self._sum + WINDUP * self._error * passed))
-        self.speed = 1 + min(most, max(-most, GAIN * self._error + self._sum))
+        wanted = GAIN * self._error + self._sum
+        if abs(wanted) < most:
+            self._sum += WINDUP * self._error * passed
+        self.speed = 1 + min(most, max(-most, wanted))
         if now - self._calm_at > CALM_S:
-            self._margin, self._calm_at = max(0.0, self._margin - STEP_S / 2), now
+            self._margin, self._calm_at = max(min(0.0, self._margin), self._margin - STEP_S / 2), now

@@ -59,7 +59,8 @@ class Away(Protocol):
 class FileCamera:
     """A one-frame .y4m, written over in place: `--use-file-for-fake-video-capture` of Chromium and Chrome."""
 
-    latency = 0.03
+    latency = 0.042
+    """Chromium looks every 33 ms, and shows what it saw some 25 ms later."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

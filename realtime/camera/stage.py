@@ -166,5 +166,6 @@ class Live:
             "holds": report["holds"],
             "skips": report["skips"],
             "restarts": report["engine_restarts"],
+            "engine_pid": self.engine.pid,
             "pictures": self.stage.shown,
         }
