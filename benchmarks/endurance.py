@@ -85,7 +85,7 @@ class Server:
         children = offspring(self.process.pid)
         before = {child: worked(child) for child in children}
         time.sleep(0.2)
-        return max(children, key=lambda child: worked(child) - before[child])
+        return max(before, key=lambda child: worked(child) - before[child])
 
     async def state(self, client: ClientSession) -> dict[str, float]:
         """Memory, MiB, of its own and of all its children; open descriptors; threads; tasks of its event loop."""
@@ -118,13 +118,13 @@ def memory(pid: int) -> float:
         return 0.0
 
 
-def worked(pid: int) -> float:
-    """Seconds of processor time so far, with those of a process's threads; 0 for one that has ended."""
+def worked(pid: int, ended: bool = False) -> float:
+    """Seconds of processor time so far, with those of a process's threads, and of children that have `ended`; 0 for one that has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if ended else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 class Seen:

@@ -121,8 +121,9 @@ class Peer:
             while True:
                 frame = await track.recv()
                 if isinstance(frame, VideoFrame) and frame.pts is not None:
-                    y = frame.to_ndarray()
-                    self.pictures.append((frame.pts, float(y[100:156, 110:146].mean()), float(y[:40].mean()), clock.now()))
+                    y, by = frame.to_ndarray(), frame.width // 256
+                    box, above = y[100 * by : 156 * by, 110 * by : 146 * by], y[: 40 * by]
+                    self.pictures.append((frame.pts, float(box.mean()), float(above.mean()), clock.now()))
                 elif isinstance(frame, AudioFrame) and frame.pts is not None:
                     self.sounds.append((frame.pts, float(np.abs(frame.to_ndarray()).mean())))
         except MediaStreamError:

@@ -38,6 +38,13 @@ class _Certificate(RTCCertificate):
         return context
 
 
+def connection_of(ice: Sequence[RTCIceServer]) -> RTCPeerConnection:
+    """A new connection, with a certificate of ours."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
+    setattr(connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
+    return connection
+
+
 class Peer:
     """Make it, `answer` an offer, `show` it ticks, and `close` it. `gone` is called once when the peer has left."""
 
@@ -52,8 +59,7 @@ class Peer:
         self.tag = f'"{secrets.token_hex(6)}"'
         """The strong entity tag of its ICE session (RFC 9725)."""
         self._clock, self._gone, self._hear = clock, gone, hear
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
-        setattr(self._connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
+        self._connection = connection_of(ice)
         self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
         self._zero: int | None = None  # NTP time at which media time was 0
         self._username = ""

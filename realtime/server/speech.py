@@ -232,7 +232,11 @@ def _words(text: str) -> dict[str, Any]:
 
 async def talk(request: web.Request) -> web.StreamResponse:
     """GET as a websocket: raw samples in, events out."""
-    session = find(request)
+    return await converse(request, find(request), request.app[CLOCK])
+
+
+async def converse(request: web.Request, session: Session, clock: Clock) -> web.StreamResponse:
+    """A websocket of speech to a session. Raises SpeechFault, Busy, WrongType."""
     rate = rate_of(request.query["rate"]) if "rate" in request.query else None
     if sum(isinstance(follower, Talk) for follower in session.followers) >= SOCKETS:
         raise Busy(f"A session takes {SOCKETS} websockets at a time.", "Close one.")
@@ -240,6 +244,6 @@ async def talk(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request).ok:
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
-    await Talk(session, request.app[CLOCK]).run(socket, rate)
+    await Talk(session, clock).run(socket, rate)
     await socket.close()
     return socket
