@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +19,8 @@ from engines.appearance.mesh import Mesh, mesh, visible
 from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
 from native.composite.op import composite
+from native.sharpen.cpu import edges
+from native.sharpen.op import sharpen
 from native.warp.op import warp
 
 
@@ -37,11 +39,86 @@ class WarpState:
     """How much fine detail was given back in the last picture; below 0 before the first."""
 
 
-class WarpAppearance:
-    """Implements `engines.spec.AppearanceEngine`."""
+@dataclass(frozen=True)
+class Asked:
+    """A picture to be made: all that is decided before pixels are touched. The patch is the part of the frame that changes."""
 
-    def __init__(self, config: WarpConfig | None = None) -> None:
+    actor: Actor
+    sources: Float
+    """(K, V, 2) as in `WarpState`."""
+    index: int
+    """Of the frame."""
+    corner: tuple[int, int]
+    """x, y of the patch in the frame."""
+    size: tuple[int, int]
+    """Height and width of the patch; both even, 0 where the frame is shown as it is."""
+    chosen: NDArray[np.int64]
+    """(C,) the references that are blended."""
+    weights: Float
+    """(C,) theirs."""
+    target: Float
+    """(V, 2) the mesh, in the patch's pixels."""
+    triangles: NDArray[np.int32]
+    """(T, 3) those that are seen, the farthest first."""
+    shown: float
+    """How much of the patch is shown, 0..1."""
+    unit: float
+    """Pixels in an IOD."""
+    mouth: tuple[int, int, int, int]
+    """The box of the patch in which sharpness is measured: first and last row, first and last column."""
+    sharpness: float
+    """That it should have."""
+    crisp: float
+    """As in `WarpState`."""
+    missing: float
+    """How much of the mouth's inside is to be drawn, 0..1."""
+
+    @property
+    def lips(self) -> Float:
+        """(40, 2) in the patch's pixels: the mesh begins with motion's points."""
+        return self.target[: len(face.LIPS)]
+
+
+class Painter(Protocol):
+    """Who makes the pixels."""
+
+    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+        """The pictures (I420), and how much fine detail was given back to each."""
+        ...
+
+
+class CpuPainter:
+    """Makes the pixels on the CPU, one picture after the other."""
+
+    def __init__(self, config: WarpConfig) -> None:
+        self._config, self._mesh = config, mesh()
+
+    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+        """See `Painter.paint`."""
+        return [self._one(one) for one in asked]
+
+    def _one(self, asked: Asked) -> tuple[Picture, float]:
+        frame, config = asked.actor.frames[asked.index], self._config
+        if not any(asked.size):
+            return frame, asked.crisp
+        patch, carried = warp(
+            [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.sources[asked.chosen],
+            asked.target, asked.triangles, self._mesh.values, asked.size,
+        )  # fmt: skip
+        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
+        softness = config.softness(asked.unit)
+        patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
+        if asked.missing > 0:
+            patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
+        return composite(frame, asked.corner, patch, alpha * np.float32(asked.shown), ring, config.shade * asked.unit), crisp
+
+
+class WarpAppearance:
+    """Implements `engines.spec.AppearanceEngine`. `painter` makes the pixels; on the CPU if not given."""
+
+    def __init__(self, config: WarpConfig | None = None, painter: Painter | None = None) -> None:
         self.config = config or WarpConfig()
+        self.painter = painter or CpuPainter(self.config)
         self._mesh: Mesh = mesh()
         self._known: OrderedDict[int, WarpState] = OrderedDict()
 
@@ -52,7 +129,7 @@ class WarpAppearance:
             references = actor.references
             at = sources(actor, self._mesh) * references.pictures.shape[1] - 0.5
             sharpness = [
-                _edges(picture, *_around(place[: len(face.LIPS)], self.config.around, picture.shape)).var()
+                edges(picture, _around(place[: len(face.LIPS)], self.config.around, picture.shape)).var()
                 for picture, place in zip(references.pictures, at, strict=True)
             ]
             known = self._known[id(actor)] = WarpState(
@@ -64,51 +141,27 @@ class WarpAppearance:
 
     def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
-        done = [self._one(state, at, moved) for state, at, moved in zip(states, index, motion, strict=True)]
-        return [state for state, _ in done], [picture for _, picture in done]
+        weights = [
+            weigh(state.actor, self.config, at, moved, state.weights) for state, at, moved in zip(states, index, motion, strict=True)
+        ]
+        made = self.painter.paint([self._ask(*one) for one in zip(states, index, motion, weights, strict=True)])
+        after = [replace(state, weights=own, crisp=crisp) for state, own, (_, crisp) in zip(states, weights, made, strict=True)]
+        return after, [picture for picture, _ in made]
 
-    def _one(self, state: WarpState, index: int, motion: Float) -> tuple[WarpState, Picture]:
-        actor = state.actor
-        frame, unit = actor.frames[index], float(face.unit(actor.poses[index]))
-        weights = weigh(actor, self.config, index, motion, state.weights)
+    def _ask(self, state: WarpState, index: int, motion: Float, weights: Float) -> Asked:
+        actor, config = state.actor, self.config
         solid = vertices(actor, self._mesh, index, motion)
         corner, size = _box(solid[self._mesh.used, :2], actor.size)
-        there = shown(actor, self.config, index)
+        there = shown(actor, config, index)
         if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen
-            return replace(state, weights=weights), frame
+            size = (0, 0)
         chosen = np.flatnonzero(weights)
-        patch, carried = warp(
-            [actor.references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
-            solid[:, :2] - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
+        target = solid[:, :2] - np.array(corner, np.float32)
+        return Asked(
+            actor, state.sources, index, corner, size, chosen, weights[chosen], target, visible(self._mesh.triangles, solid), there,
+            unit=float(face.unit(actor.poses[index])), mouth=_around(target[: len(face.LIPS)], config.around, size),
+            sharpness=float(weights @ state.sharpness), crisp=state.crisp, missing=missing(config, actor, chosen, motion),
         )  # fmt: skip
-        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
-        lips = solid[: len(face.LIPS), :2] - np.array(corner, np.float32)  # the mesh begins with motion's points
-        patch, crisp = self._crisp(patch, lips, unit, float(weights @ state.sharpness), state.crisp)
-        share = missing(self.config, actor, chosen, motion)
-        if share > 0:
-            patch = draw_interior(patch, lips, unit, share)
-        picture = composite(frame, corner, patch, alpha * np.float32(there), ring, self.config.shade * unit)
-        return replace(state, weights=weights, crisp=crisp), picture
-
-    def _crisp(
-        self, patch: NDArray[np.uint8], lips: Float, unit: float, sharpness: float, before: float
-    ) -> tuple[NDArray[np.uint8], float]:
-        """The patch with so much fine detail given back that its mouth is as sharp as the references'; and how much that was.
-
-        The variance of (1 + a) x - a y, x and y the edges of the patch and of a softer one, is quadratic in a.
-        """
-        soft = np.asarray(cv2.GaussianBlur(patch, (0, 0), max(self.config.crisp_radius * unit, 0.3)), np.uint8)
-        box = _around(lips, self.config.around, patch.shape)
-        if min(box[1] - box[0], box[3] - box[2]) < 8:
-            return patch, before
-        x, y = _edges(patch, *box), _edges(soft, *box)
-        (own, both), (_, fine) = np.cov(x.ravel(), (x - y).ravel())
-        lacking = self.config.crisp * sharpness - own
-        amount = 0.0
-        if lacking > 0 and fine > 1e-6:
-            amount = float(np.clip((np.sqrt(both**2 + fine * lacking) - both) / fine, 0, 1))
-        amount = amount if before < 0 else before + self.config.quick * (amount - before)
-        return np.asarray(cv2.addWeighted(patch, 1 + amount, soft, -amount, 0), np.uint8), amount
 
 
 _ACTORS = 8  # whose first states are kept
@@ -119,13 +172,6 @@ def _around(lips: Float, reach: float, shape: tuple[int, ...]) -> tuple[int, int
     middle, half = (lips.min(0) + lips.max(0)) / 2, (lips.max(0) - lips.min(0)) / 2 * reach
     (x0, y0), (x1, y1) = (np.clip(np.round(p).astype(int), 0, [shape[1], shape[0]]) for p in (middle - half, middle + half))
     return int(y0), int(y1), int(x0), int(x1)
-
-
-def _edges(picture: NDArray[np.uint8], y0: int, y1: int, x0: int, x1: int) -> Float:
-    """Laplacian of a box of a picture's green."""
-    if y1 - y0 < 2 or x1 - x0 < 2:
-        return np.zeros((1, 1), np.float32)
-    return np.asarray(cv2.Laplacian(np.ascontiguousarray(picture[y0:y1, x0:x1, 1]), cv2.CV_32F), np.float32)
 
 
 def _box(target: Float, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -17,7 +17,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.mesh import Mesh, anchors, visible
 from engines.spec import Float, Picture
-from native.composite.cpu import OUTLIER
+from native.composite.field import OUTLIER
 from native.planes import cut, to_rgb
 from native.warp.cpu import mesh_values
 

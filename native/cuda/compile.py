@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 OPERATORS = {
-    "warp": ("warp_bin", "warp"),
+    "warp": ("warp_edges", "warp_bin", "warp_field", "warp"),
+    "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
+    "interior": ("interior_light", "interior"),
     "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
 }
 """The kernels of each operator, in the order in which they are launched."""
@@ -46,7 +46,7 @@ def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:
         raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc") from error
     text = source(operator)
     key = hashlib.sha256("\0".join((text, architecture, version)).encode()).hexdigest()[:24]
-    kept = (cache or Path(user_cache_dir("mytalk")) / "kernels") / f"{operator}-{architecture}-{key}.cubin"
+    kept = (cache or _cache()) / f"{operator}-{architecture}-{key}.cubin"
     if kept.is_file():
         digest, code = kept.read_bytes()[:32], kept.read_bytes()[32:]
         if hashlib.sha256(code).digest() == digest:
@@ -111,6 +111,12 @@ def _checked(answer: Sequence[object]) -> list[int]:
     if int(status):  # type: ignore[call-overload]
         raise CompileError(f"NVRTC answered {status}")
     return rest  # type: ignore[return-value]
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("mytalk")) / "kernels"
 
 
 def _keep(place: Path, data: bytes) -> None:
