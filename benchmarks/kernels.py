@@ -67,7 +67,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as cache:
             report(torch, Card(torch.cuda.current_stream().cuda_stream, cache=Path(cache)), options.batch, options.rounds)
     except (ImportError, CardError, CompileError) as error:
-        print(f"The kernels cannot be measured: {error}. On a machine with an NVIDIA card: pip install torch", file=sys.stderr)
+        print(
+            f"The kernels cannot be measured: {str(error).rstrip('.')}. On a machine with an NVIDIA card: pip install torch",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 
@@ -228,7 +231,7 @@ def prepare_composite(torch: Any, case: Case, batch: int) -> Bench:
     for row in sessions:
         composite.field(row, a["shade"])
     cells = np.zeros((batch, int(sessions["rows"][0]), int(sessions["columns"][0]), 4), np.float32)
-    keep = placed(torch, sessions, frame=frames, patch=eight(a["patch"], batch, a["alpha"], a["ring"]), small=cells, spread=cells)
+    keep = placed(torch, sessions, frame=frames, patch=eight(a["patch"], batch, a["alpha"], a["ring"]), small=cells, spread=cells.copy())
     made = placed(torch, sessions, out=np.zeros_like(frames))[0]
     return on_card(torch, case, sessions, keep, made)
 
@@ -312,7 +315,7 @@ def torch_composite(torch: Any, case: Case, batch: int) -> Callable[[], Any]:
         touched = alpha > 0
         blocks = f.max_pool2d(alpha, 2) > 0
         bright = torch.where(touched, made[:, :1], y).to(torch.uint8).view(batch, -1)
-        colour = torch.where(blocks, made[:, 1:, ::2, ::2], chroma).to(torch.uint8).view(batch, 2 * quarter)
+        colour = torch.where(blocks, made[:, 1:, ::2, ::2], chroma).to(torch.uint8).reshape(batch, 2 * quarter)
         return torch.cat([bright, colour], 1).view(batch, height * 3 // 2, width)
 
     return work

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
-from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.spec import Float
 from native.interior.op import interior
@@ -29,11 +28,9 @@ class Gap:
     above: int
 
 
-def missing(config: WarpConfig, actor: Actor, chosen: NDArray[np.int64], motion: Float) -> float:
-    """How much of the mouth's inside, when it says `motion` (L, 2), none of the chosen references shows: 0..1."""
-    opening = float(face.opening(motion))
-    shown = float(face.opening(actor.references.motion[chosen]).max())
-    return float(np.clip((opening - config.stretch * shown - 0.02) / 0.03, 0, 1))
+def missing(config: WarpConfig, opening: Float, shown: Float) -> Float:
+    """How much of a mouth's inside, `opening` open (...), references do not show of which the widest is `shown` open (...): 0..1."""
+    return np.asarray(np.clip((opening - config.stretch * shown - 0.02) / 0.03, 0, 1), np.float32)
 
 
 def draw_interior(patch: NDArray[np.uint8], lips: Float, unit: float, share: float) -> NDArray[np.uint8]:

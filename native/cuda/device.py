@@ -112,13 +112,15 @@ class Card:
         try:
             from cuda.bindings import driver
         except ImportError as error:
-            raise CardError("CUDA's bindings are not here: pip install cuda-bindings") from error
+            raise CardError("CUDA's bindings are not installed: pip install cuda-bindings.") from error
         self._driver, self._cache = driver, cache
         try:
             self._asked(driver.cuInit(0))
             device = self._asked(driver.cuDeviceGet(number))
-        except RuntimeError as error:  # also what the bindings raise where the driver's library is missing
-            raise CardError(f"No NVIDIA card can be used here ({error}).") from error
+        except CardError as error:
+            raise CardError(f"No NVIDIA card can be used here: {error}.") from error
+        except RuntimeError as error:  # what the bindings raise where its library is missing
+            raise CardError("No NVIDIA card can be used here: the driver is not installed.") from error
         self._asked(driver.cuCtxSetCurrent(self._asked(driver.cuDevicePrimaryCtxRetain(device))))
         self.name = self._asked(driver.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
         about = driver.CUdevice_attribute
