@@ -182,8 +182,7 @@ def prepare_warp(torch: Any, case: Case, batch: int) -> Bench:
         "faces": len(a["triangles"]), "channels": a["values"].shape[1], "height": height, "width": width, "gain": 1,
     }.items():  # fmt: skip
         sessions[name] = value
-    for row in sessions:
-        warp.cells(row)
+    warp.cells(sessions)
     scratch = {name: int(size[0]) for name, size in warp.extents(sessions).items() if name in ("edges", "bins", "field")}
     keep += placed(torch, sessions, **{name: np.zeros((batch, size), np.uint8) for name, size in scratch.items()})
     return on_card(torch, case, sessions, keep, made)
@@ -196,8 +195,7 @@ def prepare_sharpen(torch: Any, case: Case, batch: int) -> Bench:
     sessions["top"], sessions["bottom"], sessions["left"], sessions["right"] = a["box"]
     for name in ("wanted", "before", "quick"):
         sessions[name] = a[name]
-    for row in sessions:
-        sharpen.blur(row, a["sigma"])
+    sharpen.blur(sessions, np.full(batch, a["sigma"]))
     scratch = {"across": np.zeros((batch, h, w), np.uint64), "soft": np.zeros((batch, h, w), np.uint32)}
     sums = {"sums": np.zeros((batch, 5, sharpen.PARTS), np.int64), "amount": np.zeros((batch, 1), np.float32)}
     keep = placed(torch, sessions, **scratch, **sums)
@@ -228,8 +226,7 @@ def prepare_composite(torch: Any, case: Case, batch: int) -> Bench:
     sessions["x"], sessions["y"] = a["corner"]
     sessions["h"], sessions["w"], sessions["height_in"], sessions["width_in"] = h, w, h, w
     sessions["inverse"], sessions["gain"], sessions["strength"] = (1, 0, 0, 0, 1, 0), 1, 1
-    for row in sessions:
-        composite.field(row, a["shade"])
+    composite.field(sessions, np.full(batch, a["shade"]))
     cells = np.zeros((batch, int(sessions["rows"][0]), int(sessions["columns"][0]), 4), np.float32)
     keep = placed(torch, sessions, frame=frames, patch=eight(a["patch"], batch, a["alpha"], a["ring"]), small=cells, spread=cells.copy())
     made = placed(torch, sessions, out=np.zeros_like(frames))[0]
@@ -289,9 +286,10 @@ def torch_composite(torch: Any, case: Case, batch: int) -> Callable[[], Any]:
     frames = torch.from_numpy(a["frame"]).cuda().repeat(batch, 1, 1).view(batch, -1)
     patch = torch.from_numpy(a["patch"]).cuda().permute(2, 0, 1).half().repeat(batch, 1, 1, 1)
     alpha, ring = (torch.from_numpy(a[name]).cuda().half().repeat(batch, 1, 1, 1) for name in ("alpha", "ring"))
-    row = np.zeros(1, composite.DESCRIPTOR)[0]
-    row["h"], row["w"] = height, width
-    composite.field(row, a["shade"])
+    alone = np.zeros(1, composite.DESCRIPTOR)
+    alone["h"], alone["w"] = height, width
+    composite.field(alone, np.array([a["shade"]]))
+    row = alone[0]
     reach = int(4 * row["sigma"] + 0.5)
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device="cuda") / float(row["sigma"])) ** 2)
     taps = (taps / taps.sum()).view(1, 1, -1, 1).repeat(4, 1, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -33,9 +34,9 @@ def a_card() -> Card | None:
 
 
 @pytest.fixture(scope="module", params=["host", "card"])
-def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+def device(request: pytest.FixtureRequest, kernels_folder: Path) -> Iterator[Device]:
     if request.param == "host":
-        yield Host(tmp_path_factory.mktemp("kernels"))
+        yield Host(kernels_folder)
     elif card := a_card():
         yield card
     else:

@@ -56,9 +56,8 @@ class Fenced:
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], HostKernels]:
-    folder = tmp_path_factory.mktemp("host")
-    built = {operator: host(operator, folder) for operator in OPERATORS}
+def kernels(kernels_folder: Path) -> Callable[[str], HostKernels]:
+    built = {operator: host(operator, kernels_folder) for operator in OPERATORS}
     assert {operator: one.descriptor for operator, one in built.items()} == {
         operator: about.DESCRIPTOR.itemsize for operator, about in ABOUT.items()
     }
@@ -81,7 +80,7 @@ def warp_session(fenced: Fenced, row: Any, case: Case, **more: Any) -> Array:
     row["stored"], row["height_in"], row["width_in"] = inputs["pictures"].shape[:3]
     row["count"], row["vertices"], row["faces"] = len(a["weights"]), len(a["target"]), len(a["triangles"])
     row["channels"], row["height"], row["width"], row["gain"] = a["values"].shape[1], height, width, 1
-    warp_cuda.cells(row)
+    warp_cuda.cells(row[None])
     extent = {name: int(size[0]) for name, size in warp_cuda.extents(row[None]).items()}
     inputs |= {name: np.zeros(extent[name] // 4, np.uint32) for name in ("edges", "bins", "field")}
     inputs["out"] = np.zeros((8, height, width) if more.get("planar") else (height, width, 8), np.float16)
@@ -191,7 +190,7 @@ def composite_session(fenced: Fenced, row: Any, a: dict[str, Any], patch: Array,
         frame = nv12(frame)
     row["height"], row["width"], row["x"], row["y"] = len(frame) * 2 // 3, frame.shape[1], *a["corner"]
     row["h"], row["w"], row["height_in"], row["width_in"] = h, w, *patch.shape[:2]
-    composite_cuda.field(row, a["shade"])
+    composite_cuda.field(row[None], np.array([a["shade"]]))
     row["nv12_in"], row["nv12_out"] = formats
     row["inverse"], row["gain"], row["offset"], row["strength"] = inverse, 255, 0, 1
     scratch = np.full((row["rows"], row["columns"], 4), np.nan, np.float32)
@@ -275,7 +274,7 @@ def sharpen_session(fenced: Fenced, row: Any, a: dict[str, Any]) -> tuple[Array,
     row["top"], row["bottom"], row["left"], row["right"] = a["box"]
     for name in ("wanted", "before", "quick"):
         row[name] = a[name]
-    sharpen_cuda.blur(row, a["sigma"])
+    sharpen_cuda.blur(row[None], np.array([a["sigma"]]))
     inside = placed(
         fenced, row, patch=filled(a["patch"]), across=np.zeros((h, w), np.uint64), soft=np.zeros((h, w), np.uint32),
         sums=np.zeros((5, sharpen_cuda.PARTS), np.int64), amount=np.zeros(1, np.float32),
@@ -305,8 +304,9 @@ def test_sharpen_in_one_launch_is_definition_and_twin(kernels: Callable[[str], H
 
 @pytest.mark.parametrize("sigma", [0.3, 0.62, 1.0, 2.37, 4.9])
 def test_the_gaussian_of_bytes_is_opencvs(sigma: float) -> None:
-    row = np.zeros(1, sharpen_cuda.DESCRIPTOR)[0]
-    sharpen_cuda.blur(row, sigma)
+    sessions = np.zeros(2, sharpen_cuda.DESCRIPTOR)
+    sharpen_cuda.blur(sessions, np.array([2 * sigma, sigma]))
+    row = sessions[1]
     taps = row["taps"][: row["reach"] + 1]
     point = np.zeros((64, 64), np.uint8)
     point[32, 32] = 255

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import Asked
-from engines.appearance.interior import Gap, gap_of
+from engines.appearance.interior import gap_of
 from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
 from engines.spec import Picture
@@ -31,7 +31,8 @@ _SCRATCH = {
     "composite": ("patch", "small", "spread"),
 }  # fmt: skip
 _MADE = {"sharpen": ("amount",), "composite": ("out",)}
-Sessions = dict[str, NDArray[np.void]]
+Rows = NDArray[np.void]
+Sizes = NDArray[np.int64]
 
 
 class CardPainter:
@@ -64,21 +65,13 @@ class CardPainter:
 
     def _launched(self, asked: Sequence[Asked]) -> Iterator[tuple[Picture, float]]:
         places = self.shelf.place(asked)
-        gaps = [gap_of(one.lips, one.unit, one.size) if one.missing > 0 else None for one in asked]
         tick = _Tick()
+        sizes = np.array([one.size for one in asked], np.int64)
+        patches = tick.scratch.spread(16 * sizes.prod(1))
         sessions = {
-            "warp": np.zeros(len(asked), warp.DESCRIPTOR), "sharpen": np.zeros(len(asked), sharpen.DESCRIPTOR),
-            "interior": np.zeros(sum(gap is not None for gap in gaps), interior.DESCRIPTOR),
-            "composite": np.zeros(len(asked), composite.DESCRIPTOR),
+            "warp": self._warps(tick, asked, places, sizes, patches), "sharpen": self._sharpens(tick, asked, sizes, patches),
+            "interior": _interiors(tick, asked, patches), "composite": self._composites(tick, asked, places, sizes, patches),
         }  # fmt: skip
-        drawn = iter(sessions["interior"])
-        for row, (one, place, gap) in enumerate(zip(asked, places, gaps, strict=True)):
-            patch = tick.scratch.take(16 * one.size[0] * one.size[1])
-            self._describe_warp(tick, sessions["warp"][row], one, place, patch)
-            self._describe_sharpen(tick, sessions["sharpen"][row], one, patch)
-            if gap is not None:
-                _describe_interior(tick, next(drawn), one, gap, patch)
-            self._describe_composite(tick, sessions["composite"][row], one, place, patch)
         addresses = self._settled(tick, sessions)
         for operator, rows in sessions.items():
             self.device.run(operator, rows, addresses[operator])
@@ -86,35 +79,45 @@ class CardPainter:
         self.device.wait()
         return self._read(sessions, asked)
 
-    def _describe_warp(self, tick: _Tick, row: np.void, one: Asked, place: Place, patch: int) -> None:
-        row["pictures"], row["sources"], row["values"] = place.pictures, place.sources, self._values.address
-        row["which"], row["weights"] = tick.give(one.chosen.astype(np.int32)), tick.give(one.weights)
-        row["target"], row["triangles"] = tick.give(one.target), tick.give(one.triangles)
-        row["stored"], row["height_in"], row["width_in"] = one.actor.references.pictures.shape[:3]
-        row["count"], row["vertices"], row["faces"] = len(one.chosen), len(one.target), len(one.triangles)
-        row["channels"], row["height"], row["width"] = self._mesh.values.shape[1], *one.size
-        row["gain"], row["out"] = 1, patch
-        warp.cells(row)
-        _take(tick, row, warp, ("edges", "bins", "field"))
+    def _warps(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
+        rows = np.zeros(len(asked), warp.DESCRIPTOR)
+        rows["pictures"], rows["sources"] = [place.pictures for place in places], [place.sources for place in places]
+        rows["values"], rows["vertices"], rows["channels"] = self._values.address, *self._mesh.values.shape
+        rows["which"] = tick.give_all([one.chosen.astype(np.int32) for one in asked])
+        rows["weights"], rows["target"] = tick.give_all([one.weights for one in asked]), tick.give_all([one.target for one in asked])
+        rows["triangles"] = tick.give_all([one.triangles for one in asked])
+        stored = np.array([one.actor.references.pictures.shape[:3] for one in asked])
+        rows["stored"], rows["height_in"], rows["width_in"] = stored.T
+        rows["count"], rows["faces"] = [len(one.chosen) for one in asked], [len(one.triangles) for one in asked]
+        rows["height"], rows["width"], rows["gain"], rows["out"] = *sizes.T, 1, patches
+        warp.cells(rows)
+        _take(tick, rows, warp, ("edges", "bins", "field"))
+        return rows
 
-    def _describe_sharpen(self, tick: _Tick, row: np.void, one: Asked, patch: int) -> None:
-        row["h"], row["w"] = one.size
-        row["top"], row["bottom"], row["left"], row["right"] = one.mouth
-        row["wanted"], row["before"], row["quick"] = self._config.crisp * one.sharpness, one.crisp, self._config.quick
-        sharpen.blur(row, self._config.softness(one.unit))
-        row["patch"], row["amount"] = patch, tick.made.take(4)
-        _take(tick, row, sharpen, ("across", "soft", "sums"))
+    def _sharpens(self, tick: _Tick, asked: Sequence[Asked], sizes: Sizes, patches: Sizes) -> Rows:
+        rows, config = np.zeros(len(asked), sharpen.DESCRIPTOR), self._config
+        rows["h"], rows["w"] = sizes.T
+        rows["top"], rows["bottom"], rows["left"], rows["right"] = np.array([one.mouth for one in asked]).T
+        rows["wanted"], rows["before"] = [config.crisp * one.sharpness for one in asked], [one.crisp for one in asked]
+        rows["quick"], rows["patch"] = config.quick, patches
+        sharpen.blur(rows, np.array([config.softness(one.unit) for one in asked]))
+        rows["amount"] = tick.made.spread(np.full(len(asked), 4))
+        _take(tick, rows, sharpen, ("across", "soft", "sums"))
+        return rows
 
-    def _describe_composite(self, tick: _Tick, row: np.void, one: Asked, place: Place, patch: int) -> None:
-        row["frame"], row["out"], row["patch"] = place.frame, tick.made.take(frame_bytes(one.actor)), patch
-        row["width"], row["height"] = one.actor.size
-        row["x"], row["y"], row["h"], row["w"] = *one.corner, *one.size
-        row["height_in"], row["width_in"] = one.size
-        row["inverse"], row["gain"], row["strength"] = (1, 0, 0, 0, 1, 0), 1, one.shown
-        composite.field(row, self._config.shade * one.unit)
-        _take(tick, row, composite, ("small", "spread"))
+    def _composites(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
+        rows = np.zeros(len(asked), composite.DESCRIPTOR)
+        rows["frame"], rows["patch"] = [place.frame for place in places], patches
+        rows["out"] = tick.made.spread(np.array([frame_bytes(one.actor) for one in asked]))
+        rows["width"], rows["height"] = np.array([one.actor.size for one in asked]).T
+        rows["x"], rows["y"] = np.array([one.corner for one in asked]).T
+        rows["h"], rows["w"] = rows["height_in"], rows["width_in"] = sizes.T
+        rows["inverse"], rows["gain"], rows["strength"] = (1, 0, 0, 0, 1, 0), 1, [one.shown for one in asked]
+        composite.field(rows, np.array([self._config.shade * one.unit for one in asked]))
+        _take(tick, rows, composite, ("small", "spread"))
+        return rows
 
-    def _settled(self, tick: _Tick, sessions: Sessions) -> dict[str, int]:
+    def _settled(self, tick: _Tick, sessions: dict[str, Rows]) -> dict[str, int]:
         """Everything at its address, and copied; the addresses of the descriptors."""
         at = {operator: tick.give(rows) for operator, rows in sessions.items()}
         for block, wanted, names in (
@@ -135,7 +138,7 @@ class CardPainter:
         self.device.put(self._in[: tick.given.size], self._given.address)
         return {operator: self._given.address + place for operator, place in at.items()}
 
-    def _read(self, sessions: Sessions, asked: Sequence[Asked]) -> Iterator[tuple[Picture, float]]:
+    def _read(self, sessions: dict[str, Rows], asked: Sequence[Asked]) -> Iterator[tuple[Picture, float]]:
         """Copies: the memory is the next tick's."""
         base = np.uint64(self._made.address)
         for one, crisp, made in zip(asked, sessions["sharpen"]["amount"] - base, sessions["composite"]["out"] - base, strict=True):
@@ -144,20 +147,26 @@ class CardPainter:
             yield picture.reshape(one.actor.size[1] * 3 // 2, one.actor.size[0]).copy(), float(amount[0])
 
 
-def _take(tick: _Tick, row: np.void, about: Any, names: Sequence[str]) -> None:
-    """Places in scratch for arrays of a session that has its sizes."""
-    extents = about.extents(np.array([row]))
+def _take(tick: _Tick, rows: Rows, about: Any, names: Sequence[str]) -> None:
+    """Places in scratch for arrays of sessions that have their sizes."""
+    extents = about.extents(rows)
     for name in names:
-        row[name] = tick.scratch.take(int(extents[name][0]))
+        rows[name] = tick.scratch.spread(extents[name])
 
 
-def _describe_interior(tick: _Tick, row: np.void, one: Asked, gap: Gap, patch: int) -> None:
-    row["h"], row["w"] = one.size
-    row["x"], row["y"], row["rows"], row["columns"] = *gap.corner, *gap.inside.shape
-    row["above"], row["share"] = gap.above, one.missing
-    interior.soften(row, one.unit)
-    row["inside"], row["upper"], row["lower"] = tick.give(interior.packed(gap.inside)), tick.give(gap.upper), tick.give(gap.lower)
-    row["patch"], row["skin"] = patch, tick.scratch.take(16)
+def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
+    """Of those few mouths whose inside is to be drawn."""
+    gaps = [(at, one, gap_of(one.lips, one.unit, one.size)) for at, one in enumerate(asked) if one.missing > 0]
+    drawn = [(at, one, gap) for at, one, gap in gaps if gap is not None]
+    rows = np.zeros(len(drawn), interior.DESCRIPTOR)
+    for row, (at, one, gap) in zip(rows, drawn, strict=True):
+        row["h"], row["w"] = one.size
+        row["x"], row["y"], row["rows"], row["columns"] = *gap.corner, *gap.inside.shape
+        row["above"], row["share"] = gap.above, one.missing
+        interior.soften(row, one.unit)
+        row["inside"], row["upper"], row["lower"] = tick.give(interior.packed(gap.inside)), tick.give(gap.upper), tick.give(gap.lower)
+        row["patch"], row["skin"] = patches[at], tick.scratch.take(16)
+    return rows
 
 
 class _Places:
@@ -171,6 +180,13 @@ class _Places:
         self.size += -(-size // 16) * 16
         return at
 
+    def spread(self, sizes: Sizes) -> Sizes:
+        """Places for several, (B,) each."""
+        ends = self.size + np.cumsum(-(-sizes // 16) * 16)
+        starts = np.concatenate([[self.size], ends[:-1]])
+        self.size = int(ends[-1])
+        return starts
+
 
 class _Tick:
     """What a tick needs: places in what goes in, in scratch and in what comes out; and the arrays that go in."""
@@ -183,6 +199,11 @@ class _Tick:
         at = self.given.take(array.nbytes)
         self.arrays.append((at, array))
         return at
+
+    def give_all(self, arrays: Sequence[NDArray[np.generic]]) -> Sizes:
+        """Arrays of one type, one after the other."""
+        sizes = np.array([array.nbytes for array in arrays])
+        return self.give(np.concatenate(arrays)) + np.cumsum(sizes) - sizes
 
 
 class _Block:

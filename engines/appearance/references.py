@@ -30,7 +30,8 @@ def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Floa
     """How unlike each reference (..., K) is to what is to be shown, in IOD."""
     references = actor.references
     lips = len(face.LIPS)
-    apart = np.linalg.norm(references.motion[:, :lips] - motion[..., None, :lips, :], axis=-1)
+    away = references.motion[:, :lips] - motion[..., None, :lips, :]
+    apart = np.sqrt(np.einsum("...i,...i", away, away))
     inner = len(face.OUTER_LIPS)
     shape = (apart[..., :inner].mean(-1) + config.inside * apart[..., inner:].mean(-1)) / (1 + config.inside)
     gap = np.abs(references.opening - face.opening(motion)[..., None])

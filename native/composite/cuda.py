@@ -21,10 +21,11 @@ DESCRIPTOR = np.dtype(
 ALIGNED = {"frame": 1, "out": 1, "patch": 16, "small": 4, "spread": 4}
 
 
-def field(row: np.void, shade: float) -> None:
-    """Write into a descriptor that has its part's size how its colours are matched. shade: pixels of the frame."""
-    columns, rows, scale = field_size(int(row["h"]), int(row["w"]))
-    row["rows"], row["columns"], row["sigma"], row["outlier"] = rows, columns, max(shade * scale, 1e-3), OUTLIER
+def field(sessions: NDArray[np.void], shade: NDArray[np.float64]) -> None:
+    """Write into descriptors (B,) that have their parts' sizes how their colours are matched. shade: (B,) pixels of the frames."""
+    sizes = np.array([field_size(int(h), int(w)) for h, w in zip(sessions["h"], sessions["w"], strict=True)])
+    sessions["columns"], sessions["rows"] = sizes[:, :2].T
+    sessions["sigma"], sessions["outlier"] = np.maximum(shade * sizes[:, 2], 1e-3), OUTLIER
 
 
 def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:

@@ -83,7 +83,7 @@ class HostKernels:
 
 
 def host(operator: str, folder: Path) -> HostKernels:
-    """The same source for the CPU, built into `folder`. Raises CompileError without a C++ compiler."""
+    """The same source for the CPU, built into `folder` if it is not there. Raises CompileError without a C++ compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise CompileError("No C++ compiler is here: apt-get install g++")
@@ -96,12 +96,17 @@ def host(operator: str, folder: Path) -> HostKernels:
         f" for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) {kernel}(sessions, count); }}"
         for kernel in OPERATORS[operator]
     ]
-    text, built = folder / f"{operator}.cpp", folder / f"{operator}.so"
-    text.write_text("\n".join(lines))
-    command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(text), "-o", str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CompileError(done.stderr)
+    text = "\n".join(lines)
+    built = folder / f"{operator}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as building:
+            code, library_file = Path(building) / f"{operator}.cpp", Path(building) / "built.so"
+            code.write_text(text)
+            command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(code), "-o", str(library_file)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(done.stderr)
+            library_file.replace(built)
     library = ctypes.CDLL(str(built))
     return HostKernels(library, library.descriptor())
 

@@ -68,6 +68,7 @@ def check(operator: str, sessions: NDArray[np.void], rooms: Sequence[Room] | Non
         raise ValueError(f"{operator}: {fault}")
     if max(about.threads(sessions)) > _THREADS:
         raise ValueError(f"{operator}: a session is too large")
+    bounds = None if rooms is None else _bounds(rooms)
     for name, extent in about.extents(sessions).items():
         address = sessions[name].astype(np.int64)
         used = extent > 0
@@ -78,16 +79,17 @@ def check(operator: str, sessions: NDArray[np.void], rooms: Sequence[Room] | Non
             raise ValueError(f"{operator}: a session has no {name}")
         if (address % about.ALIGNED[name]).any():
             raise ValueError(f"{operator}: {name} must be aligned to {about.ALIGNED[name]} bytes")
-        if rooms is not None and not _within(address, extent[used], rooms).all():
+        if bounds and not _within(address, extent[used], *bounds):
             raise ValueError(f"{operator}: {name} goes beyond the memory that it lies in")
 
 
-def _within(address: NDArray[np.int64], extent: NDArray[np.int64], rooms: Sequence[Room]) -> NDArray[np.bool_]:
+def _bounds(rooms: Sequence[Room]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where rooms begin and end, in the order of their addresses."""
+    found = np.array(sorted((room.address, room.address + room.size) for room in rooms), np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _within(address: NDArray[np.int64], extent: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
     """Whether each range of addresses lies in one room."""
-    if not rooms:
-        return np.zeros(len(address), np.bool_)
-    starts = np.array([room.address for room in rooms], np.int64)
-    order = np.argsort(starts)
-    ends = starts + np.array([room.size for room in rooms], np.int64)
-    at = np.searchsorted(starts[order], address, side="right") - 1
-    return np.asarray((at >= 0) & (address + extent <= ends[order][at]))
+    at = np.searchsorted(starts, address, side="right") - 1
+    return bool((at >= 0).all() and (address + extent <= ends[at]).all())

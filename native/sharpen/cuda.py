@@ -18,20 +18,22 @@ DESCRIPTOR = np.dtype(
 ALIGNED = {"patch": 16, "across": 8, "soft": 4, "sums": 8, "amount": 4}
 
 
-def blur(row: np.void, sigma: float) -> None:
-    """Write a Gaussian of standard deviation `sigma` (pixels) into a descriptor, as OpenCV has it for bytes: three of them to each side.
+def blur(sessions: NDArray[np.void], sigma: NDArray[np.float64]) -> None:
+    """Write Gaussians of standard deviations `sigma` (B,), pixels, into descriptors (B,): OpenCV's for bytes, three of them to each side.
 
     Wider ones than `TAPS` pixels to a side are cut off there.
     """
-    reach = min((round(6 * sigma + 1) | 1) // 2, TAPS - 1)
-    shares = np.exp(-(np.arange(reach, -1, -1) ** 2) / (2 * sigma**2))
-    shares *= 256 / (2 * shares.sum() - shares[-1])
-    taps, error = np.zeros(TAPS, np.int32), 0.0
-    for at, share in enumerate(shares[:-1]):  # from the outside inwards; what rounding loses is given to the next
-        taps[reach - at] = round(share + error)
-        error += share - taps[reach - at]
-    taps[0] = 256 - 2 * taps[1:].sum()
-    row["reach"], row["taps"] = reach, taps
+    sigma = np.asarray(sigma, np.float64)
+    reach = np.minimum((np.rint(6 * sigma + 1).astype(np.int64) | 1) // 2, TAPS - 1)
+    away = np.arange(TAPS)
+    shares = np.where(away <= reach[:, None], np.exp(-(away**2) / (2 * sigma[:, None] ** 2)), 0)
+    shares *= 256 / (2 * shares.sum(1) - shares[:, 0])[:, None]
+    taps, error = np.zeros((len(sigma), TAPS), np.int64), np.zeros(len(sigma))
+    for at in range(TAPS - 1, 0, -1):  # from the outside inwards; what rounding loses is given to the next
+        taps[:, at] = np.rint(shares[:, at] + error)
+        error += shares[:, at] - taps[:, at]
+    taps[:, 0] = 256 - 2 * taps[:, 1:].sum(1)
+    sessions["reach"], sessions["taps"] = reach, taps
 
 
 def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:

@@ -27,11 +27,12 @@ ALIGNED = {
 }  # fmt: skip
 
 
-def cells(row: np.void) -> None:
-    """Write into a descriptor that has its output's size the grid on which the mesh is painted."""
-    height, width = int(row["height"]), int(row["width"])
-    row["rows"], row["columns"] = rows, columns = grid((height, width))
-    row["across"], row["down"] = columns / width, rows / height
+def cells(sessions: NDArray[np.void]) -> None:
+    """Write into descriptors that have their outputs' sizes the grids on which the meshes are painted."""
+    sizes = np.stack([sessions["height"], sessions["width"]], -1)
+    grids = np.array([grid((int(height), int(width))) for height, width in sizes]).reshape(sizes.shape)
+    sessions["rows"], sessions["columns"] = grids.T
+    sessions["down"], sessions["across"] = (grids / np.maximum(sizes, 1)).T
 
 
 def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:
