@@ -23,7 +23,9 @@ from tests.test_features import speech  # noqa: E402
 def nets(request: pytest.FixtureRequest) -> dict[str, CudaNet]:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no NVIDIA card here")
-    return {name: CudaNet(read_weights(name), device=request.param) for name in (EARS, LIPS)}
+    both = {name: CudaNet(read_weights(name), device=request.param) for name in (EARS, LIPS)}
+    both[LIPS].prepare(2)
+    return both
 
 
 def inputs(name: str, config: Config, count: int) -> dict[str, np.ndarray]:

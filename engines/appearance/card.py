@@ -72,6 +72,8 @@ class CardPainter:
             "warp": self._warps(tick, asked, places, sizes, patches), "sharpen": self._sharpens(tick, asked, sizes, patches),
             "interior": _interiors(tick, asked, patches), "composite": self._composites(tick, asked, places, sizes, patches),
         }  # fmt: skip
+        field, blurred = ("edges", "bins", "field"), ("across", "soft", "sums")  # when one is blurred, the other has been read
+        _scratch(tick, (sessions["warp"], warp, field), (sessions["sharpen"], sharpen, blurred))
         addresses = self._settled(tick, sessions)
         for operator, rows in sessions.items():
             self.device.run(operator, rows, addresses[operator])
@@ -91,7 +93,6 @@ class CardPainter:
         rows["count"], rows["faces"] = [len(one.chosen) for one in asked], [len(one.triangles) for one in asked]
         rows["height"], rows["width"], rows["gain"], rows["out"] = *sizes.T, 1, patches
         warp.cells(rows)
-        _take(tick, rows, warp, ("edges", "bins", "field"))
         return rows
 
     def _sharpens(self, tick: _Tick, asked: Sequence[Asked], sizes: Sizes, patches: Sizes) -> Rows:
@@ -102,7 +103,6 @@ class CardPainter:
         rows["quick"], rows["patch"] = config.quick, patches
         sharpen.blur(rows, np.array([config.softness(one.unit) for one in asked]))
         rows["amount"] = tick.made.spread(np.full(len(asked), 4))
-        _take(tick, rows, sharpen, ("across", "soft", "sums"))
         return rows
 
     def _composites(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
@@ -114,7 +114,7 @@ class CardPainter:
         rows["h"], rows["w"] = rows["height_in"], rows["width_in"] = sizes.T
         rows["inverse"], rows["gain"], rows["strength"] = (1, 0, 0, 0, 1, 0), 1, [one.shown for one in asked]
         composite.field(rows, np.array([self._config.shade * one.unit for one in asked]))
-        _take(tick, rows, composite, ("small", "spread"))
+        _scratch(tick, (rows, composite, ("small", "spread")))
         return rows
 
     def _settled(self, tick: _Tick, sessions: dict[str, Rows]) -> dict[str, int]:
@@ -147,11 +147,21 @@ class CardPainter:
             yield picture.reshape(one.actor.size[1] * 3 // 2, one.actor.size[0]).copy(), float(amount[0])
 
 
-def _take(tick: _Tick, rows: Rows, about: Any, names: Sequence[str]) -> None:
-    """Places in scratch for arrays of sessions that have their sizes."""
+def _scratch(tick: _Tick, *users: tuple[Rows, Any, tuple[str, ...]]) -> None:
+    """Places in scratch for arrays of sessions: of several operators, one after the other, the same."""
+    nowhere = np.zeros(len(users[0][0]), np.int64)
+    at = tick.scratch.spread(np.max([_laid(*user, nowhere) for user in users], 0))
+    for user in users:
+        _laid(*user, at)
+
+
+def _laid(rows: Rows, about: Any, names: tuple[str, ...], at: Sizes) -> Sizes:
+    """Arrays of sessions laid one after the other from `at` (B,) on; where they end."""
     extents = about.extents(rows)
     for name in names:
-        rows[name] = tick.scratch.spread(extents[name])
+        rows[name] = at
+        at = at + _even(extents[name])
+    return at
 
 
 def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
@@ -169,6 +179,10 @@ def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
     return rows
 
 
+def _even(sizes: Sizes) -> Sizes:
+    return -(-sizes // 16) * 16
+
+
 class _Places:
     """Places in a block of memory, one after the other, each aligned to 16 bytes: what a tick needs of it."""
 
@@ -182,7 +196,7 @@ class _Places:
 
     def spread(self, sizes: Sizes) -> Sizes:
         """Places for several, (B,) each."""
-        ends = self.size + np.cumsum(-(-sizes // 16) * 16)
+        ends = self.size + np.cumsum(_even(sizes))
         starts = np.concatenate([[self.size], ends[:-1]])
         self.size = int(ends[-1])
         return starts
@@ -225,5 +239,5 @@ class _Block:
         if size > self._room.size:
             if self._room.size:
                 self._device.leave(self._room)
-            self._room = self._device.room(size + size // 4)  # a quarter more: patches breathe with the head
+            self._room = self._device.room(size + size // 16)  # a little more: patches breathe with the head
         return self._room.address

@@ -88,6 +88,12 @@ class CudaNet(Net):
         self._outputs = [made.name for made in model.graph.output]
         self._buckets: dict[int, Bucket] = {}
 
+    @torch.inference_mode()
+    def prepare(self, most: int = BUCKETS[-1]) -> None:
+        """Have every size of batch up to `most` ready: what is captured while conversations wait makes them late."""
+        for size in BUCKETS[: BUCKETS.index(most) + 1]:
+            self._bucket(size)
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Net.run`."""
         return _joined([self._run(part) for part in _cut(inputs)])
@@ -224,7 +230,10 @@ def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
         card.stream = torch.cuda.current_stream().cuda_stream
     except (CardError, RuntimeError, AssertionError) as error:  # the last is what torch says where it was built without CUDA
         raise BackendFault(f"The backend cuda cannot be had: {error}", "Say --backend cpu.") from error
-    return {"ears": CudaNet(read_weights(EARS)), "lips": CudaNet(read_weights(LIPS))}, {"painter": CardPainter(card)}
+    ears, lips = (CudaNet(read_weights(name)) for name in (EARS, LIPS))
+    for net in (ears, lips):
+        net.prepare()
+    return {"ears": ears, "lips": lips}, {"painter": CardPainter(card)}
 
 
 def divided(count: int) -> list[int]:

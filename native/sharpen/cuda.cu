@@ -93,6 +93,7 @@ extern "C" __global__ void sharpen_amount(const Sharpen* sessions, int count) {
         double sum[5];
         for (int k = 0; k < 5; k++) {
             i64 all = 0;
+#pragma unroll 1
             for (int part = 0; part < PARTS; part++) all += s.sums[k * PARTS + part];
             sum[k] = (double)all;
         }
