@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -18,6 +21,7 @@ from engines.appearance.engine import WarpAppearance, WarpState
 from engines.errors import BackendFault, CardFull
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Pipeline
+from engines.spec import BACKENDS
 from native.cuda.device import Card, CardError, Device, Host
 from native.planes import from_rgb, to_rgb
 from tests.people import small_actor
@@ -191,8 +195,9 @@ def test_frames_of_a_long_actor_take_turns(device: Device) -> None:
 
 
 def test_a_whole_conversation_looks_the_same(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipelines, actor = (Pipeline(), Pipeline()), small_actor()
-    monkeypatch.setattr(pipelines[1], "appearance", WarpAppearance(painter=CardPainter(device)))
+    monkeypatch.setitem(sys.modules, "on_device", SimpleNamespace(options=lambda: ({}, {"painter": CardPainter(device)})))
+    monkeypatch.setitem(BACKENDS, "cuda", "on_device:options")
+    pipelines, actor = (Pipeline(), Pipeline(backend="cuda")), small_actor()
     talks = [[pipeline.start(actor, seed=1, first=8), pipeline.start(actor, seed=2)] for pipeline in pipelines]
     for block in speech(1).reshape(-1, 640)[:14]:
         pictures = []
@@ -214,3 +219,15 @@ def test_without_a_card_the_backend_says_so() -> None:
     pytest.importorskip("onnx", reason="the backend needs the extra `gpu`")
     with pytest.raises(BackendFault, match=r"backend cuda cannot be had.*--backend cpu"):
         Pipeline(backend="cuda")
+
+
+@pytest.mark.skipif(a_card() is not None, reason="there is a card")
+def test_the_kernels_benchmark_needs_little_and_says_what_it_lacks() -> None:
+    """It is meant for machines on which nothing is installed but torch."""
+    absent = ("cv2", "platformdirs", "openvino", "mediapipe", "av")
+    code = f"import sys, runpy; sys.modules.update(dict.fromkeys({absent})); runpy.run_module('benchmarks.kernels', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("The kernels cannot be measured: ")
+    assert done.stderr.count("\n") == 1
