@@ -24,6 +24,7 @@ from engines.pipeline import Pipeline
 from engines.spec import BACKENDS
 from native.cuda.device import Card, CardError, Device, Host
 from native.planes import from_rgb, to_rgb
+from tests.driver import STREAM, HostDriver
 from tests.people import small_actor
 from tests.test_features import speech
 
@@ -231,3 +232,20 @@ def test_the_kernels_benchmark_needs_little_and_says_what_it_lacks() -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("The kernels cannot be measured: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_card_is_asked_as_its_driver_wants_it(kernels_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = HostDriver(kernels_folder)
+    monkeypatch.setattr("cuda.bindings.driver", driver, raising=False)
+    monkeypatch.setattr("native.cuda.device.cubin", driver.code)
+    card = Card(STREAM)
+    assert (card.name, card.architecture, card.free) == ("acted", "sm_89", 1 << 30)
+    engines = [WarpAppearance(painter=CardPainter(device)) for device in (card, Host(kernels_folder))]
+    actor, motion = photo(small_actor()), np.stack([face.motion_of(shape(PRESENTER, Mouth(opening))) for opening in (3, 24)])
+    pictures = [engine.step([engine.start(actor)] * 2, [4, 5], motion)[1] for engine in engines]
+    assert np.array_equal(*pictures)
+    card.leave(card.room(100))
+    assert driver.freed >= 1
+    monkeypatch.setattr("cuda.bindings.driver", HostDriver(kernels_folder, status=100), raising=False)
+    with pytest.raises(CardError, match=r"No NVIDIA card can be used here: CUDA answered CUDA_ERROR_NO_DEVICE\.$"):
+        Card(STREAM)
