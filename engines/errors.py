@@ -45,7 +45,20 @@ class SpeechFault(Fault):
     code = "bad-speech"
 
 
+class CardFull(Fault):
+    """The card's memory cannot hold what was asked for."""
+
+    code = "card-full"
+    again = True
+
+
 class WeightsFault(Fault):
     """A weights file that is missing, damaged, or of another version."""
 
     code = "weights"
+
+
+class BackendFault(Fault):
+    """A backend, or what it is built by, that this machine or this version has not."""
+
+    code = "backend"

@@ -22,7 +22,13 @@ MAY = {
 """Modules of engines and native that may read the environment, each with its reason."""
 
 HEAVY = {
-    "torch": ("engines/train/", "engines/backends/cuda.py", "engines/motion/net.py", "engines/appearance/net.py"),
+    "torch": (
+        "engines/train/",
+        "engines/backends/cuda.py",
+        "engines/backends/operators.py",
+        "engines/motion/net.py",
+        "engines/appearance/net.py",
+    ),
     "tensorrt": ("engines/backends/tensorrt.py",),
     "cuda": ("native/", "engines/backends/"),
     "onnx": ("engines/train/", "engines/backends/"),

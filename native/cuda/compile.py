@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 OPERATORS = {
-    "warp": ("warp_bin", "warp"),
+    "warp": ("warp_edges", "warp_bin", "warp_field", "warp"),
+    "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
+    "interior": ("interior_light", "interior"),
     "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
 }
 """The kernels of each operator, in the order in which they are launched."""
@@ -46,7 +46,7 @@ def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:
         raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc") from error
     text = source(operator)
     key = hashlib.sha256("\0".join((text, architecture, version)).encode()).hexdigest()[:24]
-    kept = (cache or Path(user_cache_dir("mytalk")) / "kernels") / f"{operator}-{architecture}-{key}.cubin"
+    kept = (cache or _cache()) / f"{operator}-{architecture}-{key}.cubin"
     if kept.is_file():
         digest, code = kept.read_bytes()[:32], kept.read_bytes()[32:]
         if hashlib.sha256(code).digest() == digest:
@@ -83,7 +83,7 @@ class HostKernels:
 
 
 def host(operator: str, folder: Path) -> HostKernels:
-    """The same source for the CPU, built into `folder`. Raises CompileError without a C++ compiler."""
+    """The same source for the CPU, built into `folder` if it is not there. Raises CompileError without a C++ compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise CompileError("No C++ compiler is here: apt-get install g++")
@@ -96,12 +96,17 @@ def host(operator: str, folder: Path) -> HostKernels:
         f" for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) {kernel}(sessions, count); }}"
         for kernel in OPERATORS[operator]
     ]
-    text, built = folder / f"{operator}.cpp", folder / f"{operator}.so"
-    text.write_text("\n".join(lines))
-    command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(text), "-o", str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CompileError(done.stderr)
+    text = "\n".join(lines)
+    built = folder / f"{operator}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as building:
+            code, library_file = Path(building) / f"{operator}.cpp", Path(building) / "built.so"
+            code.write_text(text)
+            command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(code), "-o", str(library_file)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(done.stderr)
+            library_file.replace(built)
     library = ctypes.CDLL(str(built))
     return HostKernels(library, library.descriptor())
 
@@ -111,6 +116,12 @@ def _checked(answer: Sequence[object]) -> list[int]:
     if int(status):  # type: ignore[call-overload]
         raise CompileError(f"NVRTC answered {status}")
     return rest  # type: ignore[return-value]
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("mytalk")) / "kernels"
 
 
 def _keep(place: Path, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """The quick twin of `reference.py`, with OpenCV.
 
-The mesh is rasterised on a grid of at most `GRID` cells a side and the coordinates are interpolated from there: they are
+The mesh is rasterised on a grid (`grid.grid`) and the coordinates are interpolated from there: they are
 piecewise linear, so that only the kinks along edges are rounded off, by less than a cell.
 """
 
@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from native.warp.grid import BEYOND, grid
+
 Float = NDArray[np.float32]
-GRID = 144
-_BEYOND = 1.2  # cells
 _FIXED = 4  # fractional bits of the polygon rasteriser
 
 
@@ -36,10 +36,9 @@ def _enlarged(coarse: Float, size: tuple[int, int]) -> Float:
 
 
 def _coarse(target: Float, triangles: NDArray[np.int32], values: Float, size: tuple[int, int]) -> Float:
-    """`mesh_values` on a grid of at most `GRID` cells a side."""
+    """`mesh_values` on the grid."""
     height, width = size
-    step = max(1.0, max(size) / GRID)
-    rows, columns = int(np.ceil(height / step)), int(np.ceil(width / step))
+    rows, columns = grid(size)
     # a cell's centre lies where cv2.resize puts it
     scale = np.array([columns / width, rows / height], np.float32)
     cells = (target + 0.5) * scale - 0.5
@@ -55,7 +54,7 @@ def _coarse(target: Float, triangles: NDArray[np.int32], values: Float, size: tu
     inverse = 1 / np.where(np.abs(area) < 1e-3, np.inf, area)  # flat triangles show their first corner
     longest = np.sqrt(np.maximum(np.maximum((a**2).sum(1), (b**2).sum(1)), ((a - b) ** 2).sum(1)))
     beyond = np.zeros(len(triangles) + 1, np.float32)
-    beyond[1:] = np.minimum(_BEYOND * longest / np.maximum(np.abs(area), 1e-3), 0.5)
+    beyond[1:] = np.minimum(BEYOND * longest / np.maximum(np.abs(area), 1e-3), 0.5)
     place = np.zeros((len(triangles) + 1, 6), np.float32)
     place[1:, 0], place[1:, 1] = b[:, 1] * inverse, -b[:, 0] * inverse
     place[1:, 3], place[1:, 4] = -a[:, 1] * inverse, a[:, 0] * inverse
