@@ -147,6 +147,11 @@ class Bridge:
         return self._resampler.waiting / self._rate_in
 
     @property
+    def wait(self) -> float:
+        """Seconds until what is put now is taken."""
+        return self.depth if self._open else self.target
+
+    @property
     def target(self) -> float:
         """Seconds that are to be left in it at least after a `take`."""
         return self._depth + self._margin
