@@ -245,7 +245,10 @@ def test_devices_are_listed_and_what_is_not_there_gets_a_sentence(
         (["--microphone", "nosuch", "--camera", y4m], ("no microphone called 'nosuch'", "voice.monitor")),
         (["--microphone", "monitor", "--camera", y4m], ("several microphones", "cable.monitor")),
         (["--camera", "nosuch"], ("camera", "v4l2loopback" if not list(Path("/dev").glob("video*")) else "Choose one of")),
-        (["--actor", "nobody", "--camera", y4m], ("nobody",)),
+        (["--actor", "nobody", "--camera", y4m, "--preview", "8010"], ("nobody",)),
+        (["--speech", "ws://192.0.2.1:80", "--camera", y4m], ("ws://127.0.0.1:PORT", "other machines")),
+        (["--speech", "-", "--push-to-talk", "--camera", y4m], ("microphones",)),
+        (["--speech", "-", "--camera", y4m, "--to", "http://192.0.2.1/whip", "--to-secret", "word"], ("https://HOST/PATH",)),
     ):
         with pytest.raises(SystemExit) as left:
             main(["camera", *options])

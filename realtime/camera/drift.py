@@ -25,6 +25,8 @@ WINDUP = GAIN**2 / 4
 """The integral's part: critically damped."""
 LINGER_S = 0.008
 """What is too much for so long that its mean is above this, as after an engine that was late, is cut; what is less goes by speed."""
+FIRST = 10
+"""Blocks that come and go before the first sound leaves: until then nobody knows their beat."""
 LOOK_S = 2.0
 """For so long a beginning is only looked at; what was enough then is enough."""
 CROSS = 240
@@ -91,6 +93,8 @@ class Beat:
 
     def __init__(self) -> None:
         self.at = -math.inf
+        self.seen = 0
+        """How many there were."""
         self._pull, self._off = 1.0, 0.0
 
     @property
@@ -98,13 +102,9 @@ class Beat:
         """Seconds by which they are off, at most, but for the odd one."""
         return WIDE * self._off
 
-    @property
-    def steady(self) -> bool:
-        """Whether there were enough to know."""
-        return self._pull <= 2 * PULL
-
     def __call__(self, now: float, span: float) -> None:
         """The next one, `span` seconds long."""
+        self.seen += 1
         off = now - (self.at + span)
         if abs(off) > AWAY_S:
             self.at, self._pull = now, 1.0
@@ -130,7 +130,7 @@ class Bridge:
         self._open = False
         self._puts, self._takes = Beat(), Beat()
         self._took_at = self._calm_at = self._look_until = 0.0
-        self._looks = self._began = False
+        self._looks = False
         self._error = self._sum = 0.0
         self._last = 0.0
         self.speed = 1.0
@@ -145,6 +145,11 @@ class Bridge:
     def depth(self) -> float:
         """Seconds in it now."""
         return self._resampler.waiting / self._rate_in
+
+    @property
+    def wait(self) -> float:
+        """Seconds until what is put now is taken."""
+        return self.depth if self._open else self.target
 
     @property
     def target(self) -> float:
@@ -176,8 +181,8 @@ class Bridge:
         if not self._open:
             self._margin = max(self._margin, min(MOST_MARGIN_S, self._puts.spread + self._takes.spread))
         begins, excess = not self._open, self._excess(count)
-        self._began = self._began or (self._puts.steady and self._takes.steady)
-        if not self.ready(count) or (begins and excess < 0) or not self._began:
+        known = min(self._puts.seen, self._takes.seen) >= FIRST
+        if not self.ready(count) or (begins and (excess < 0 or not known)):
             return self._hole(count, now)
         if begins:
             self._resampler.skip(min(excess, self.depth - self._span(count)) * self._rate_in)

@@ -109,7 +109,10 @@ class DriverCamera:
         """See `Camera.show`."""
         if self._camera is None:
             self.open(picture.shape[1], picture.shape[0] * 2 // 3)
-        self._camera.send(picture.reshape(-1))
+        try:
+            self._camera.send(picture.reshape(-1))
+        except (RuntimeError, OSError) as error:
+            raise DeviceFault(f"The camera {self.name} is gone: {str(error).rstrip('.')}.", no_camera().hint) from error
 
     def close(self) -> None:
         """See `Camera.close`."""

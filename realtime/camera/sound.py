@@ -229,6 +229,6 @@ class Mouth(_Line):
         with self._lock:
             if self.bridge.depth > 2 * MOST_S:  # nobody takes
                 self.bridge.clear()
-            wait = self.bridge.depth
+            wait = self.bridge.wait
             self.bridge.put(sound, self._clock.now())
         return wait + self.latency
