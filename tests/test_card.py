@@ -168,10 +168,15 @@ def test_actors_that_were_not_shown_for_longest_leave(device: Device) -> None:
     counted.counts.clear()
     engine.step([states[2]], [3], open_mouth)  # it is still there
     assert "room" not in counted.counts
-    with pytest.raises(CardFull, match=r"no room for actor larger: it needs \d+ MiB") as full:
-        engine.step([*states[:2], engine.start(big)], [1, 1, 1], np.repeat(open_mouth, 3, 0))
+    _, together = engine.step(states, [3, 3, 3], np.repeat(open_mouth, 3, 0))  # more than there is room for: they take turns
+    assert all(np.array_equal(picture, alone) for picture, alone in zip(together, first, strict=True))
+    assert painter.shelf.used <= 2 * one
+    little = WarpAppearance(painter=CardPainter(device, limit=one - 1))
+    with pytest.raises(CardFull, match=r"no room for actor small: it needs \d+ MiB") as full:
+        little.step([little.start(big), little.start(small)], [1, 1], np.repeat(open_mouth, 2, 0))
     assert full.value.again
-    assert np.array_equal(engine.step([states[0]], [3], open_mouth)[1][0], first[0])  # and what was refused broke nothing
+    _, (shown,) = little.step([little.start(big)], [1], open_mouth)  # what was refused broke nothing
+    agree(big, 1, open_mouth[0], shown, WarpAppearance().step([WarpAppearance().start(big)], [1], open_mouth)[1][0])
 
 
 def test_frames_of_a_long_actor_take_turns(device: Device) -> None:

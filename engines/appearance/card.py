@@ -16,6 +16,7 @@ from engines.appearance.engine import Asked
 from engines.appearance.interior import gap_of
 from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
+from engines.errors import CardFull
 from engines.spec import Picture
 from native.composite import cuda as composite
 from native.cuda.device import Bytes, Device
@@ -38,7 +39,8 @@ Sizes = NDArray[np.int64]
 class CardPainter:
     """Implements `engines.appearance.engine.Painter` on a device. `limit`: bytes for actors; 0.6 of what is free if not given.
 
-    Raises CardFull where the actors of a tick have no room together. Of one thread, which the device was opened in.
+    Actors that have no room together take turns, in every tick; CardFull is raised where one has none alone. Of one thread, which
+    the device was opened in.
     """
 
     def __init__(self, device: Device, config: WarpConfig | None = None, limit: int | None = None) -> None:
@@ -60,8 +62,20 @@ class CardPainter:
         changed = [at for at, one in enumerate(asked) if any(one.size)]
         made: dict[int, tuple[Picture, float]] = {}
         for rows in (changed[first : first + FRAMES] for first in range(0, len(changed), FRAMES)):
-            made.update(zip(rows, self._launched([asked[at] for at in rows]), strict=True))
+            made.update(self._painted(asked, rows))
         return [made[at] if at in made else (one.actor.frames[one.index], one.crisp) for at, one in enumerate(asked)]
+
+    def _painted(self, asked: Sequence[Asked], rows: Sequence[int]) -> dict[int, tuple[Picture, float]]:
+        """Pictures of some rows; where their actors have no room together, one half of the actors after the other."""
+        try:
+            return dict(zip(rows, self._launched([asked[at] for at in rows]), strict=True))
+        except CardFull:
+            actors = list(dict.fromkeys(id(asked[at].actor) for at in rows))
+            if len(actors) == 1:
+                raise
+            first = set(actors[: len(actors) // 2])
+            halves = ([at for at in rows if (id(asked[at].actor) in first) == chosen] for chosen in (True, False))
+            return {at: made for half in halves for at, made in self._painted(asked, half).items()}
 
     def _launched(self, asked: Sequence[Asked]) -> Iterator[tuple[Picture, float]]:
         places = self.shelf.place(asked)

@@ -81,7 +81,7 @@ class Shelf:
             needed = sum(parts) + min(frames, FRAMES) * frame
             raise CardFull(
                 f"The card has no room for actor {actor.name}: it needs {_mib(needed)}, {_mib(self.used)} of {_mib(self._limit)} are used.",
-                "Let fewer actors talk at once, or use smaller pictures.",
+                "Let fewer actors talk at once, or enrol smaller pictures.",
             )
         room = self._device.room(sum(parts) + count * frame)
         pictures, sources = room.address, room.address + parts[0]
