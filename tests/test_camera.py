@@ -23,7 +23,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.camera import Pulse, drifted
 from realtime.camera.drift import Bridge
+from realtime.camera.whip import Whip
 from realtime.cli import main
+from realtime.errors import OutputFault
 from realtime.media import probe, read_speech
 from tests.peers import WIRE_RATE, Peer, bursts, clock, onsets, until, wav
 from tests.test_live_browser import CHROMIUM, FLAGS
@@ -154,9 +156,9 @@ def test_a_voice_into_the_microphone_is_seen_in_chromium_and_heard_from_the_cabl
 ) -> None:
     file = tmp_path / "camera.y4m"
 
-    def speak() -> None:
+    def speak(seconds: float = 3) -> None:
         with pulse.pacat("--playback", "--device=voice", stdin=subprocess.PIPE) as player:
-            player.communicate(raw(bursts(3)), timeout=30)
+            player.communicate(raw(bursts(seconds)), timeout=30)
 
     options = ("--microphone", "voice.monitor", "--output", "cable", "--camera", str(file), "--push-to-talk")
     with Runs(pulse.environment, *options) as runs, sync_playwright() as playwright:
@@ -172,13 +174,14 @@ def test_a_voice_into_the_microphone_is_seen_in_chromium_and_heard_from_the_cabl
         preview.goto(runs.line().removeprefix("Preview: "))
         _until(preview, "document.querySelector('img').naturalWidth === 512")
         _until(preview, "state.textContent.endsWith('push to talk')")
-        speak()
+        speak(1)
         assert page.evaluate("seen.white") == 0
         preview.keyboard.down("Space")
         _until(preview, "state.textContent.endsWith('live')")
         heard = listened(pulse, 4, speak)
         assert page.evaluate("seen.size") == [512, 512]
-        page.wait_for_function("seen.white > 10")
+        while page.evaluate("seen.white") < 10:  # a machine that is busy loses some of it
+            speak(1)
         assert np.abs(heard).max() > 0.3
         assert page.evaluate("seen.moved") > 20
 
@@ -193,8 +196,8 @@ def test_a_voice_into_the_microphone_is_seen_in_chromium_and_heard_from_the_cabl
 
         wait(hears)
         before = page.evaluate("seen.white")
-        speak()
-        page.wait_for_function(f"seen.white > {before} + 5")
+        while page.evaluate("seen.white") < before + 5:
+            speak(1)
         browser.close()
     known = json.loads((Path(os.environ["MYTALK_HOME"]) / "camera.json").read_text())
     assert known == {"microphone": "voice.monitor", "output": "cable", "camera": str(file)}
@@ -348,9 +351,8 @@ async def test_a_whip_address_gets_pictures_and_sound_in_step_and_again_after_it
     speech.write_bytes(wav(bursts(60)))
     server = await aiohttp_server(receiver.app)
     options = ("--speech", str(speech), "--camera", str(tmp_path / "c.y4m"), "--to", str(server.make_url("/whip")))
-    refused = await asyncio.create_subprocess_exec(sys.executable, "-c", FAKE, "camera", *options, cwd=ROOT, stderr=subprocess.PIPE)
-    assert b"wants another secret (401)" in (await refused.communicate())[1]
-    assert refused.returncode == 2
+    with pytest.raises(OutputFault, match=r"wants another secret \(401\)"):
+        await Whip(options[-1], "", clock).begin()
     runs = Runs({**os.environ, "MYTALK_TO_SECRET": "let me in"}, *options)
     await asyncio.to_thread(runs.__enter__)
     peer = receiver.peer

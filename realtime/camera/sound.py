@@ -25,7 +25,7 @@ DEAF_S = 0.8
 """A device whose callback did not come for so long is gone."""
 FIRST_S = 2.0
 """A device that was just opened has so long to come into its stride."""
-ASK_S = 0.5
+ASK_S = 1.0
 """A sound server lets a stream go on at another device when its own goes; so it is asked this often whether it is there."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
