@@ -49,3 +49,9 @@ class WeightsFault(Fault):
     """A weights file that is missing, damaged, or of another version."""
 
     code = "weights"
+
+
+class BackendFault(Fault):
+    """A backend, or what it is built by, that this machine or this version has not."""
+
+    code = "backend"

@@ -23,7 +23,8 @@ MAY = {
 
 HEAVY = {
     "torch": ("engines/train/", "engines/backends/cuda.py", "engines/motion/net.py", "engines/appearance/net.py"),
-    "tensorrt": ("engines/backends/tensorrt.py",),
+    "tensorrt": ("engines/backends/",),
+    "tensorrt_rtx": ("engines/backends/",),
     "cuda": ("native/", "engines/backends/"),
     "onnx": ("engines/train/", "engines/backends/"),
     "mediapipe": ("engines/tracker.py",),
@@ -37,6 +38,7 @@ HEAVY = {
         "engines/frames.py",
         "engines/train/",
         "realtime/camera/",
+        "realtime/doctor.py",
         "realtime/media.py",
         "realtime/upright.py",
         "realtime/writer.py",

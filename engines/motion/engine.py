@@ -9,6 +9,7 @@ import numpy as np
 
 from engines import face, features
 from engines.actor import Actor
+from engines.backends import Net
 from engines.backends.cpu import CpuNet
 from engines.backends.weights import read_weights
 from engines.errors import SpeechFault, WeightsFault
@@ -81,14 +82,14 @@ class DiffusionMotion:
         self,
         expressiveness: float = 1.0,
         *,
-        ears: CpuNet | None = None,
-        lips: CpuNet | None = None,
+        ears: Net | None = None,
+        lips: Net | None = None,
         steps: int | None = None,
         temperature: float | None = None,
     ) -> None:
         self.expressiveness = expressiveness
-        self._ears = ears or CpuNet(read_weights(EARS))
-        self._lips = lips or CpuNet(read_weights(LIPS))
+        self._ears: Net = ears or CpuNet(read_weights(EARS))
+        self._lips: Net = lips or CpuNet(read_weights(LIPS))
         config = read_config(self._ears.metadata, EARS)
         if read_config(self._lips.metadata, LIPS) != config:
             raise WeightsFault(f"{EARS} and {LIPS} come from two trainings.", "Install mytalk-live again.")
