@@ -22,17 +22,41 @@ SHAPES = Path(__file__).parent / "shapes"
 class MatMul(OpRun):  # type: ignore[misc]
     """As cards have it: products are summed in float32, the sum is rounded. ONNX's own loops over float16 one by one."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._weights = (None, None)  # the last right side, and the same in float32: for a net's weights it is always one
+
     def _run(self, a: Any, b: Any) -> tuple[Any]:
-        return (np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype),)
+        if self._weights[0] is not b:
+            self._weights = (b, b.astype(np.float32))
+        return (np.matmul(a.astype(np.float32), self._weights[1]).astype(a.dtype),)
 
 
-class Gemm(OpRun):  # type: ignore[misc]
-    """The same, with what is added."""
+class Gemm(MatMul):
+    """The same of a turned right side, with what is added."""
 
-    def _run(self, a: Any, b: Any, c: Any = None, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0) -> tuple[Any]:  # noqa: N803
-        a, b = (x.astype(np.float32) for x in (a.T if transA else a, b.T if transB else b))
-        out = alpha * (a @ b) + (0 if c is None else beta * c.astype(np.float32))
-        return (out.astype(c.dtype if c is not None else np.float32),)
+    def _run(self, a: Any, b: Any, c: Any, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0) -> tuple[Any]:  # noqa: N803
+        assert (alpha, beta, transA, transB) == (1, 1, 0, 1)
+        if self._weights[0] is not b:
+            self._weights = (b, b.T.astype(np.float32))
+        return ((a.astype(np.float32) @ self._weights[1] + c.astype(np.float32)).astype(a.dtype),)
+
+
+class GridSample(OpRun):  # type: ignore[misc]
+    """Bilinear, edges repeated, as the nets ask for it. ONNX's own goes pixel by pixel."""
+
+    def _run(self, x: Any, grid: Any, align_corners: int = 0, mode: str = "", padding_mode: str = "") -> tuple[Any]:
+        assert (align_corners, mode, padding_mode) == (0, "bilinear", "border")
+        n, c, height, width = x.shape
+        size = np.array([width, height], np.float32)
+        at = np.clip(((grid.astype(np.float32) + 1) * size - 1) / 2, 0, size - 1)
+        low = np.minimum(at.astype(int), np.array([width - 2, height - 2]))
+        share, rows = at - low, np.arange(n)[:, None, None]
+        out = np.zeros((n, c, *grid.shape[1:3]), np.float32)
+        for dx, dy in np.ndindex(2, 2):
+            weight = np.abs(1 - dx - share[..., 0]) * np.abs(1 - dy - share[..., 1])
+            out += weight[:, None] * x[rows, :, low[..., 1] + dy, low[..., 0] + dx].transpose(0, 3, 1, 2).astype(np.float32)
+        return (out.astype(x.dtype),)
 
 
 class DefinedNet:
@@ -43,7 +67,7 @@ class DefinedNet:
         self.metadata = read_metadata(data)
         self._kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in model.graph.input}
         self._outputs = [value.name for value in model.graph.output]
-        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm])
+        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm, GridSample])
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: array.astype(self._kinds[name]) for name, array in inputs.items()}
@@ -53,8 +77,6 @@ class DefinedNet:
 def without_weights(data: bytes) -> bytes:
     """A net's file with the sizes of its weights only, those that are small excepted."""
     model = onnx.load_model_from_string(data)
-    for given in model.graph.initializer:
-        given.CopyFrom(numpy_helper.from_array(_whole(given), given.name))
     laid = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
     for node in laid.values():  # matrices in eight bits are weights like others here
         steps = next(given for given in model.graph.initializer if given.name == node.input[0])
@@ -80,7 +102,3 @@ def _filled(model: Any, random: np.random.Generator) -> bytes:
             values = random.normal(0, (1.5 / around) ** 0.5 if len(given.dims) > 1 else 0.1, tuple(given.dims))
             given.CopyFrom(numpy_helper.from_array(values.astype(np.float32), given.name))
     return bytes(model.SerializeToString())
-
-
-def _whole(given: Any) -> Any:
-    return numpy_helper.to_array(given)

@@ -105,21 +105,14 @@ def plan(name: str, net: bytes, by: Builder, folder: Path | None = None) -> Plan
     return Plan(place, data, built=True)
 
 
-def build(name: str, net: bytes, by: Builder) -> bytes:
-    """Build a plan of a net: every type as the net says it, a profile for each of `RANGES`. Raises BackendFault."""
-    trt = by.module
-    said = listener(trt)
-    making = trt.Builder(said)
-    flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # where it is not asked for, it is the only way
-    network = making.create_network(0 if flags is None else 1 << int(flags))
-    parser = trt.OnnxParser(network, said)
-    if not parser.parse(net):
-        raise _refused(name, by, [parser.get_error(at).desc() for at in range(parser.num_errors)])
-    config = making.create_builder_config()
+def build(name: str, net: bytes, by: Builder, ranges: Sequence[tuple[int, int, int]] = RANGES) -> bytes:
+    """Build a plan of a net, with a profile for each of `ranges`. Raises BackendFault where the library refuses it."""
+    making, network, said = parse(name, net, by)
+    trt, config = by.module, making.create_builder_config()
     if by.rtx:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT if by.card else _targets(trt)[by.architecture], 0)
-    for sizes in RANGES:
+    for sizes in ranges:
         profile = making.create_optimization_profile()
         for at in range(network.num_inputs):
             given = network.get_input(at)
@@ -129,6 +122,19 @@ def build(name: str, net: bytes, by: Builder) -> bytes:
     if made is None:
         raise _refused(name, by, said.errors)
     return bytes(made)
+
+
+def parse(name: str, net: bytes, by: Builder) -> tuple[Any, Any, Any]:
+    """The library's builder, its network, in which every type is as the net says it, and its `listener`. Raises BackendFault."""
+    trt = by.module
+    said = listener(trt)
+    making = trt.Builder(said)
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # where it cannot be asked for, it is the only way
+    network = making.create_network(0 if flag is None else 1 << int(flag))
+    parser = trt.OnnxParser(network, said)
+    if not parser.parse(net):
+        raise _refused(name, by, [parser.get_error(at).desc() for at in range(parser.num_errors)])
+    return making, network, said
 
 
 def listener(trt: Any) -> Any:
