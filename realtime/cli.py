@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that 
     from realtime.settings import Settings
 
 FILE = click.Path(path_type=Path)
-BACKEND = click.option("--backend", metavar="auto|cpu|cuda|tensorrt", help="What makes the pictures [default: auto, the quickest that can].")
+BACKEND = click.option(
+    "--backend", metavar="auto|cpu|cuda|tensorrt", help="What makes the pictures [default: auto, the quickest that can]."
+)
 log = logging.getLogger(__name__)
 
 
@@ -159,7 +161,7 @@ def dub(
     _must_have_sound(speech)
     if not is_file and ((source.suffix and len(source.suffix) < 6) or len(source.parts) > 1):
         raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
-    options = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite, "pipeline": _pipeline(settings)}
+    options: dict[str, Any] = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite, "pipeline": _pipeline(settings)}
     if is_file:
         with _enrolled(source, face, quiet, still) as someone:
             _dub(someone, speech, output, quiet, settings, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -67,7 +66,9 @@ def lines(findings: Sequence[Finding]) -> Iterator[Text]:
         together = list(some)
         for at, finding in enumerate(together):
             mark, style = _MARKS[finding.state]
-            yield Text.assemble("  ", (mark, style), f" {finding.name:<{wide}}  ", (finding.words, "" if finding.state == "there" else style))
+            yield Text.assemble(
+                "  ", (mark, style), f" {finding.name:<{wide}}  ", (finding.words, "" if finding.state == "there" else style)
+            )
             if finding.mend and finding.mend not in (later.mend for later in together[at + 1 :]):
                 yield Text.assemble(" " * (wide + 6), ("→ ", "dim"), (finding.mend, "cyan"))
 
@@ -199,9 +200,8 @@ def _devices() -> Iterator[Finding]:
         yield Finding(part, "sound", "there", str(version))
     except Fault as fault:
         yield Finding(part, "sound", "absent", fault.message, fault.hint)
-    found = cameras()
-    if found:
+    if found := cameras():
         yield Finding(part, "picture", "there", ", ".join(found))
     else:
-        fault = no_camera()
-        yield Finding(part, "picture", "absent", fault.message, fault.hint)
+        none = no_camera()
+        yield Finding(part, "picture", "absent", none.message, none.hint)

@@ -107,5 +107,12 @@ def test_the_doctor_names_card_libraries_and_what_was_built(monkeypatch: pytest.
     for check in ("_motion", "_faces", "_video", "_live"):
         monkeypatch.setattr(f"realtime.doctor.{check}", lambda: "")
     said = "\n".join(line.plain for line in lines(list(examine(Settings(home=tmp_path), without("torch", "tensorrt-rtx")))))
-    for words in ("NVIDIA L4, sm_89, 24 GiB", "CUDA up to 13.2", "neither tensorrt-rtx nor tensorrt", "pip install 'mytalk-live[gpu]'", "1 for sm_89", "1 damaged"):
+    for words in (
+        "NVIDIA L4, sm_89, 24 GiB",
+        "CUDA up to 13.2",
+        "neither tensorrt-rtx nor tensorrt",
+        "pip install 'mytalk-live[gpu]'",
+        "1 for sm_89",
+        "1 damaged",
+    ):
         assert words in said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import logging
 import shutil
 from functools import partial
@@ -17,14 +19,16 @@ import pytest
 import engines.actor
 import engines.backends.found
 import engines.pipeline
+from engines.appearance.config import NETS
 from engines.backends import weights
 from engines.backends.found import look
 from engines.errors import ActorFault, Fault, UnknownActor
-from engines.motion.config import LIPS
+from engines.motion.config import EARS, LIPS
 from realtime.cli import main
 from realtime.errors import StorageFault, fault_of, problem
 from realtime.settings import Settings, load
 from tests.made import noise, write_clip, write_wav
+from tests.nets import renderer_nets
 from tests.test_dub import ACTOR, Counting
 
 Outcome = SimpleNamespace
@@ -250,7 +254,9 @@ def no_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", ["cuda", "tensorrt"])
 def test_a_backend_that_cannot_be_had_ends_the_command(mytalk: Any, no_card: None, tmp_path: Path, command: str, backend: str) -> None:
     speech = write_wav(tmp_path / "a.wav", noise(640))
-    rest = {"dub": ("presenter", speech, "-o", "out.mp4"), "serve": ("--port", 0), "camera": ("--camera", "out.y4m", "--speech", speech)}[command]
+    rest = {"dub": ("presenter", speech, "-o", "out.mp4"), "serve": ("--port", 0), "camera": ("--camera", "out.y4m", "--speech", speech)}[
+        command
+    ]
     refused(mytalk(command, *rest, "--backend", backend), f"backend {backend} cannot be had", "no NVIDIA driver was found", "--backend cpu")
 
 
@@ -269,7 +275,15 @@ def test_a_backend_may_be_set_for_all_commands(
 def test_the_doctor_finds_nothing_wrong_with_a_machine_without_a_card(mytalk: Any, no_card: None) -> None:
     outcome = mytalk("doctor")
     assert outcome.code == 0, outcome.out + outcome.err
-    for words in ("as shipped", "finds the presenter's face", "H.264", "aiortc", "no NVIDIA driver was found", "→ install NVIDIA's driver", "takes cpu"):
+    for words in (
+        "as shipped",
+        "finds the presenter's face",
+        "H.264",
+        "aiortc",
+        "no NVIDIA driver was found",
+        "→ install NVIDIA's driver",
+        "takes cpu",
+    ):
         assert words in outcome.out
     assert "✗" not in outcome.out
 
@@ -290,3 +304,22 @@ def test_building_needs_an_architecture_and_names_those_that_there_are(mytalk: A
     refused(mytalk("build"), "no card here", "--arch sm_89")
     refused(mytalk("build", "--arch", "ada"), "'ada' is not an architecture", "sm_89")
     refused(mytalk("build", "--arch", "sm_90"), "sm_90 cannot be built here")
+
+
+@pytest.mark.slow
+def test_what_is_built_for_an_architecture_is_built_once(mytalk: Any, no_card: None, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
+    folder, files = tmp_path / "trained", renderer_nets()
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "hashes.json").write_text(json.dumps({name: hashlib.sha256(data).hexdigest() for name, data in files.items()}))
+    for how in ("built", "was there"):
+        outcome = mytalk("build", "--arch", "sm_89", "--renderer", folder)
+        assert outcome.code == 0, outcome.err
+        *plans, kernels = outcome.out.splitlines()
+        assert "kernels for sm_89" in kernels
+        for name, line in zip((EARS, LIPS, *NETS), plans, strict=True):
+            place, _, said = line.partition(": ")
+            assert said.startswith(f"{name} for sm_89, {how}, ")
+            assert Path(place).stat().st_size > 500_000

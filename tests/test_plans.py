@@ -21,8 +21,6 @@ from engines.errors import BackendFault
 from tests.nets import renderer_nets
 
 pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
-ARCHITECTURES = ("sm_75", "sm_86", "sm_89", "sm_120")
-"""Those that TensorRT-RTX builds for without a card, of them that the kernels are compiled for."""
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +45,12 @@ def test_networks_are_of_standard_layers_in_float16(ready: dict[str, bytes]) -> 
     assert grids == 1
 
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_net_is_built_for_every_architecture(architecture: str, ready: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("architecture", ["sm_75", "sm_86", "sm_120"])
+def test_every_net_is_built_for_other_architectures(architecture: str, ready: dict[str, bytes]) -> None:
     by = builder(architecture)
     assert by.rtx
     for name, net in ready.items():
-        assert len(build(name, net, by, RANGES if architecture == "sm_89" else RANGES[:1])) > 0.8 * len(net), name  # the weights are in it
+        assert len(build(name, net, by, RANGES[1:])) > 0.8 * len(net), name  # the weights are in it
 
 
 def test_a_plan_is_kept_and_built_anew_where_anything_differs(ready: dict[str, bytes], tmp_path: Path) -> None:
@@ -146,7 +142,7 @@ class PlayedContext:
         self.profile = profile
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        assert self.profile == (0 if shape[0] == 1 else 1 if shape[0] <= 8 else 2)
+        assert self.profile == (shape[0] > 1)
         self.batch = shape[0]
 
     def set_tensor_address(self, name: str, address: int) -> None:

@@ -80,4 +80,4 @@ def choose(backend: str, found: Found, served: Collection[str] = SERVED) -> Choi
 
 def _major(version: str) -> int:
     """A version's first number: drivers run what was built for the same one, or for an older one."""
-    return int(version.split(".")[0])
+    return int(version.split(".", maxsplit=1)[0])

@@ -18,7 +18,7 @@ from engines.backends.found import Card
 from engines.errors import BackendFault
 from native.kept import cache_folder, keep, kept
 
-RANGES = ((1, 1, 1), (2, 8, 8), (9, 32, 64))
+RANGES = ((1, 1, 1), (2, 16, 64))
 """The least, usual and most conversations of a batch for which a plan is made quick: a profile each."""
 _RTX = "tensorrt_rtx"
 _TITLES = {_RTX: "TensorRT-RTX", "tensorrt": "TensorRT"}  # in the order in which they are asked

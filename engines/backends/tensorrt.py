@@ -179,7 +179,9 @@ class TensorRTNet:
 
     def _refused(self, what: str) -> BackendFault:
         why = self._said.errors[0].strip() if self._said.errors else "without a word"
-        return BackendFault(f"{self._by.title} cannot {what} its plan: {why}.", f"Build it anew: mytalk build --arch {self._by.architecture}")
+        return BackendFault(
+            f"{self._by.title} cannot {what} its plan: {why}.", f"Build it anew: mytalk build --arch {self._by.architecture}"
+        )
 
 
 def bucket(batch: int, batches: Sequence[int] = BATCHES) -> int:
