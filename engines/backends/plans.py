@@ -22,7 +22,7 @@ RANGES = ((1, 1, 1), (2, 16, 64))
 """The least, usual and most conversations of a batch for which a plan is made quick: a profile each."""
 _RTX = "tensorrt_rtx"
 _TITLES = {_RTX: "TensorRT-RTX", "tensorrt": "TensorRT"}  # in the order in which they are asked
-_MEND = "pip install tensorrt-rtx; for cards that it does not name (H100, B200), pip install tensorrt where the card is."
+_MEND = "TensorRT builds for any card, on the machine that has it: pip install tensorrt"
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ def builder(architecture: str, cards: Sequence[Card] = ()) -> Builder:
             return by
         known.append(f"{by.title} builds for {', '.join(_targets(module)) if by.rtx else 'the card that is there'}")
     if not known:
-        raise BackendFault("Neither TensorRT-RTX nor TensorRT is installed: there is nothing that builds plans.", f"Install one: {_MEND}")
-    raise BackendFault(f"Plans for {architecture} cannot be built here: {'; '.join(known)}.", f"Name another, or: {_MEND}")
+        raise BackendFault("Neither TensorRT-RTX nor TensorRT is installed: there is nothing that builds plans.", f"pip install tensorrt-rtx. {_MEND}")
+    raise BackendFault(f"Plans for {architecture} cannot be built here: {'; '.join(known)}.", f"Name another. {_MEND}")
 
 
 def plan(name: str, net: bytes, by: Builder, folder: Path | None = None) -> Plan:
