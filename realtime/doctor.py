@@ -75,7 +75,8 @@ def lines(findings: Sequence[Finding]) -> Iterator[Text]:
 
 def _machine(settings: Settings) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    system = f"{metadata.version('mytalk-live')}; Python {platform.python_version()}, {platform.system()} {platform.machine()}, {_processor()}, {cores} cores to use"
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    system = f"{metadata.version('mytalk-live')}; {python}, {_processor()}, {cores} cores to use"
     yield Finding("mytalk", "version", "there", system)
     home = settings.home
     above = next((folder for folder in (home, *home.parents) if folder.exists()), home)

@@ -42,6 +42,16 @@ class Gemm(MatMul):
         return ((a.astype(np.float32) @ self._weights[1] + c.astype(np.float32)).astype(a.dtype),)
 
 
+class Conv(OpRun):  # type: ignore[misc]
+    """The same of a convolution without groups."""
+
+    def _run(self, x: Any, w: Any, b: Any, kernel_shape: Any, pads: Any, strides: Any, **plain: Any) -> tuple[Any]:
+        padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, kernel_shape, (2, 3))[:, :, :: strides[0], :: strides[1]]
+        out = np.tensordot(seen, w.astype(np.float32), ((1, 4, 5), (1, 2, 3))) + b.astype(np.float32)
+        return (out.transpose(0, 3, 1, 2).astype(x.dtype),)
+
+
 class GridSample(OpRun):  # type: ignore[misc]
     """Bilinear, edges repeated, as the nets ask for it. ONNX's own goes pixel by pixel."""
 
@@ -67,7 +77,7 @@ class DefinedNet:
         self.metadata = read_metadata(data)
         self._kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in model.graph.input}
         self._outputs = [value.name for value in model.graph.output]
-        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm, GridSample])
+        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm, Conv, GridSample])
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: array.astype(self._kinds[name]) for name, array in inputs.items()}

@@ -86,7 +86,9 @@ def builder(architecture: str, cards: Sequence[Card] = ()) -> Builder:
             return by
         known.append(f"{by.title} builds for {', '.join(_targets(module)) if by.rtx else 'the card that is there'}")
     if not known:
-        raise BackendFault("Neither TensorRT-RTX nor TensorRT is installed: there is nothing that builds plans.", f"pip install tensorrt-rtx. {_MEND}")
+        raise BackendFault(
+            "Neither TensorRT-RTX nor TensorRT is installed: there is nothing that builds plans.", f"pip install tensorrt-rtx. {_MEND}"
+        )
     raise BackendFault(f"Plans for {architecture} cannot be built here: {'; '.join(known)}.", f"Name another. {_MEND}")
 
 
