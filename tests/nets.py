@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from engines.appearance.config import NETS
+from engines.backends import Net
 from engines.backends.half import read_metadata
 
 SHAPES = Path(__file__).parent / "shapes"
@@ -69,7 +70,7 @@ class GridSample(OpRun):  # type: ignore[misc]
         return (out.astype(x.dtype),)
 
 
-class DefinedNet:
+class DefinedNet(Net):
     """A `Net` by ONNX's definition: what is float16 is rounded after every operator."""
 
     def __init__(self, data: bytes) -> None:

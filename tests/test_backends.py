@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backends.choice import BACKENDS, choose, lacks
+from engines.backends.choice import BACKENDS, SERVED, choose, lacks
 from engines.backends.found import Card, Found, look
 from engines.errors import BackendFault
 from realtime.doctor import examine, lines
@@ -35,7 +35,7 @@ def without(*names: str) -> Found:
         (Found(), ALL, "cpu", "no NVIDIA driver was found"),
         (replace(WHOLE, cards=(), trouble="CUDA_ERROR_NO_DEVICE"), ALL, "cpu", "CUDA_ERROR_NO_DEVICE"),
         (replace(without("tensorrt-rtx"), torch_cuda=""), ALL, "cpu", "built for the CPU"),
-        (replace(without("onnx"), driver="12.4"), ALL, "cpu", "the driver goes to 12.4"),
+        (replace(without("tensorrt-rtx"), driver="12.4"), ALL, "cpu", "the driver goes to 12.4"),
     ],
 )
 def test_auto_takes_the_quickest_that_can_be_had_and_says_why_not_another(
@@ -58,7 +58,7 @@ def test_what_was_asked_for_is_taken_or_refused_with_the_remedy() -> None:
         choose("tensorrt", Found(packages=PACKAGES), ALL)
     with pytest.raises(BackendFault, match="no backend 'gpu'"):
         choose("gpu", WHOLE, ALL)
-    for backend in set(BACKENDS) - {"auto", "cpu"}:  # nothing is offered that this version does not do
+    for backend in set(BACKENDS) - {"auto", *SERVED}:  # nothing is offered that this version does not do
         with pytest.raises(BackendFault, match=r"no pictures with it yet\.") as raised:
             choose(backend, WHOLE)
         assert "pip" not in raised.value.hint

@@ -13,7 +13,7 @@ SERVED = ("cpu",)
 """Backends through which this version makes whole pictures."""
 _QUICKEST = ("tensorrt", "cuda")  # what `auto` takes, the first that can be had
 EXTRA = "pip install 'mytalk-live[gpu]'"
-_NEEDS = {"cuda": ("cuda-bindings", "nvidia-cuda-nvrtc", "torch"), "tensorrt": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx")}
+_NEEDS = {"cuda": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx", "torch"), "tensorrt": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx")}
 TENSORRT = ("tensorrt-rtx", "tensorrt")
 """Either will do."""
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.backends import Net
 from engines.errors import WeightsFault
 
 Array = NDArray[np.float32]
 
 
-class CpuNet:
+class CpuNet(Net):
     """A net on the CPU. One thread by default: a tick's net is too small to share.
 
     In float32; `half` allows bfloat16 where the processor has it: twice as fast, for pictures exact enough.
@@ -38,9 +39,6 @@ class CpuNet:
         self._outputs = [(name, port) for port in self._compiled.outputs for name in port.get_names()]  # one may have several
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name; the arrays are the caller's own. Inputs are read where they lie, if they are float32 and contiguous.
-
-        Not for several threads at once.
-        """
+        """See `Net.run`. Inputs are read where they lie, if they are float32 and contiguous."""
         self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return {name: self._request.get_tensor(port).data.copy() for name, port in self._outputs}

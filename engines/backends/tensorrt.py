@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.backends import Net
 from engines.backends.plans import RANGES, Builder, listener
 from engines.errors import BackendFault
 
@@ -25,7 +26,10 @@ class Room(Protocol):
 
 
 class Card(Protocol):
-    """The card that is current, and a stream of it: memory and copies in the order in which they are asked for."""
+    """The card that is current, and a stream of it: memory and copies in the order in which they are asked for.
+
+    Whoever launches the kernels has one: nets and kernels share it.
+    """
 
     stream: int
     """A cudaStream_t; not 0, which cannot be captured."""
@@ -70,11 +74,11 @@ class Buffer:
         return self.host[:batch].reshape(-1).view(np.uint8)
 
 
-class TensorRTNet:
-    """A plan on a card. Not for several threads at once.
+class TensorRTNet(Net):
+    """A plan on a card.
 
-    `run` is that of `engines.backends.cpu.CpuNet`. Who has the inputs on the card already writes them into the rooms of
-    `buffers`, calls `launch`, and reads the outputs there: that copies nothing and waits for nothing.
+    Who has the inputs on the card already writes them into the rooms of `buffers`, calls `launch`, and reads the outputs there:
+    that copies nothing and waits for nothing.
     """
 
     def __init__(self, plan: bytes, by: Builder, card: Card, metadata: Mapping[str, str], batches: Sequence[int] = BATCHES) -> None:
@@ -100,7 +104,7 @@ class TensorRTNet:
         self._asked(self._driver.cuGraphLaunch(self._graphs[bucket(batch, self._batches)], self._card.stream))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name; the arrays are the caller's own. Any number of conversations: in parts, where they are too many for one."""
+        """See `Net.run`. Any number of conversations: in parts, where they are too many for one."""
         count, most = len(next(iter(inputs.values()))), self._batches[-1]
         parts = [self._part({name: array[at : at + most] for name, array in inputs.items()}) for at in range(0, count, most)]
         return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,8 @@ class Hearing:
     features: FeatureState
     waiting: Float
     """(N,) the last frames heard, for the encoder's stem, and what waits for its look-ahead."""
-    memory: Float
-    """(2 * blocks, heads, tokens, width) the encoder's keys and values: a ring, tick t at 2 * t modulo its tokens."""
+    memory: Any
+    """(2 * blocks, heads, tokens, width) the encoder's keys and values: a ring (`Net.remember`), where the backend keeps it."""
     hidden: Float
     """(steps, H) what the denoiser remembers, at each of its steps."""
     ticks: int
@@ -88,8 +89,8 @@ class DiffusionMotion:
         temperature: float | None = None,
     ) -> None:
         self.expressiveness = expressiveness
-        self._ears: Net = ears or CpuNet(read_weights(EARS))
-        self._lips: Net = lips or CpuNet(read_weights(LIPS))
+        self._ears = ears or CpuNet(read_weights(EARS))
+        self._lips = lips or CpuNet(read_weights(LIPS))
         config = read_config(self._ears.metadata, EARS)
         if read_config(self._lips.metadata, LIPS) != config:
             raise WeightsFault(f"{EARS} and {LIPS} come from two trainings.", "Install mytalk-live again.")
@@ -128,7 +129,8 @@ class DiffusionMotion:
             return [], np.zeros((0, face.L, 2), np.float32)
         known = [state.hearing for state in states]
         levels, mel = features.step_all([hearing.features for hearing in known], speech)
-        heard, waiting, memory = self._hear(known, mel)
+        ears, memory = self._hear(known, mel)
+        heard, waiting = ears["heard"], ears["waiting_after"]
         hidden, moved = self._denoise(states, heard)
         loud = features.loudness(mel).max(1) > _LOUD
         young = [hearing.ticks < self.look_ahead for hearing in known]
@@ -145,28 +147,18 @@ class DiffusionMotion:
         after = []
         for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
             remembered = hearing.hidden if young[b] else hidden[b]
-            new = Hearing(levels[b], waiting[b], memory[:, b], remembered, hearing.ticks + 1)
+            new = Hearing(levels[b], waiting[b], memory[b], remembered, hearing.ticks + 1)
             after.append(replace(
                 state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], leaning=leaning[b], shown=motion[b].copy(),
                 held=held[b],
             ))  # fmt: skip
         return after, motion
 
-    def _hear(self, known: list[Hearing], mel: Float) -> tuple[Float, Float, Float]:
-        """Features (B, 2 * W); and what the encoder keeps: waiting (B, N), memory (2 * blocks, B, heads, tokens, width)."""
-        groups, heads, tokens, width = self._config.memory
-        memory = np.empty((groups, len(known), heads, tokens, width), np.float32)
-        for b, hearing in enumerate(known):
-            memory[:, b] = hearing.memory
-        ears = self._ears.run({
-            "mel": mel, "age": np.array([hearing.ticks for hearing in known], np.float32),
-            "waiting": np.stack([hearing.waiting for hearing in known]), **dict(zip(self._config.ring, memory, strict=True)),
-        })  # fmt: skip
-        new = ears["new"]
-        for b, hearing in enumerate(known):
-            at = hearing.ticks * new.shape[3] % tokens
-            memory[:, b, :, at : at + new.shape[3]] = new[b]
-        return ears["heard"], ears["waiting_after"], memory
+    def _hear(self, known: list[Hearing], mel: Float) -> tuple[dict[str, Float], list[Any]]:
+        """What the encoder makes of a tick's features, and the rings after it."""
+        ticks = [hearing.ticks for hearing in known]
+        inputs = {"mel": mel, "age": np.array(ticks, np.float32), "waiting": np.stack([hearing.waiting for hearing in known])}
+        return self._ears.remember(inputs, [hearing.memory for hearing in known], self._config.ring, ticks)
 
     def _denoise(self, states: Sequence[MotionState], heard: Float) -> tuple[Float, Float]:
         """Hidden after (B, steps, H) and differences from rest (B, L, 2), in the actors' units."""
