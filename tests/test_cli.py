@@ -21,7 +21,7 @@ import engines.backends.found
 import engines.pipeline
 from engines.appearance.config import NETS
 from engines.backends import weights
-from engines.backends.found import look
+from engines.backends.found import Card, Found, look
 from engines.errors import ActorFault, Fault, UnknownActor
 from engines.motion.config import EARS, LIPS
 from realtime.cli import main
@@ -270,6 +270,11 @@ def test_a_backend_may_be_set_for_all_commands(
     with caplog.at_level(logging.INFO):
         assert mytalk("dub", "grey", speech, "-o", "out.mp4", "--backend", "auto").code == 0
     assert "backend cpu (tensorrt: " in caplog.text
+    card = Found("13.2", cards=(Card("NVIDIA L4", "sm_89", 24 << 30),))
+    monkeypatch.setattr(engines.backends.found, "look", lambda: card)
+    caplog.clear()
+    assert mytalk("dub", "grey", speech, "-o", "two.mp4", "--backend", "auto").code == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # whoever has a card is told why it lies idle
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_machine_without_a_card(mytalk: Any, no_card: None) -> None:
