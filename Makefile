@@ -23,7 +23,8 @@ $(VENV)/.installed-$(EXTRAS): pyproject.toml
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
 
-# Browser tests drive Chromium, those of the camera PulseAudio too, those of the kernels a C++ compiler. What is there is left alone.
+# Browser tests drive Chromium, those of the camera PulseAudio too, those of relays coturn (which is not started as a service), those
+# of the kernels a C++ compiler. What is there is left alone.
 system:  ## install the Debian packages that the tests use
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -44,6 +45,13 @@ system:  ## install the Debian packages that the tests use
 			echo "warning: PulseAudio and PortAudio could not be installed: the tests of the camera are skipped." >&2; \
 		else \
 			echo "warning: PulseAudio or PortAudio is not there: the tests of the camera are skipped. hint: apt-get install $(SOUND)" >&2; \
+		fi
+	@command -v turnserver >/dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			{ apt-get -qq update && SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends coturn >/dev/null; } || \
+			echo "warning: coturn could not be installed: the tests of relays are skipped." >&2; \
+		else \
+			echo "warning: coturn is not there: the tests of relays are skipped. hint: apt-get install coturn" >&2; \
 		fi
 
 foreign:  ## install the Debian package of a foreign client that a test runs (root; some 60 packages)

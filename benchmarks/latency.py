@@ -69,42 +69,53 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-default-apps", "--metrics-recording-only",
 ]  # fmt: skip
-PROBE = """
+LOOK = """
+  const parts = 8, canvas = new OffscreenCanvas(parts, 2);
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.imageSmoothingQuality = "high";
+  const look = (now, frame) => {
+    video.requestVideoFrameCallback(look);
+    for (const row of [0, 1])
+      pen.drawImage(video, video.videoWidth / 2 - 96, video.videoHeight - 24 - 24 * row, 192, 12, 0, row, parts, 1);
+    const green = pen.getImageData(0, 0, parts, 2).data.filter((value, at) => at % 4 === 1);
+    const number = green.slice(parts).reduce((sum, bit, at) => sum + (bit > 120) * 2 ** at, 0);
+    probe.frames.push([frame.expectedDisplayTime, frame.presentedFrames, number, [...green.slice(0, parts)]]);
+  };
+  video.requestVideoFrameCallback(look);
+"""
+"""Reads each shown picture's stamp into `probe.frames`: when, how many so far, its number modulo 256, which parts are loud."""
+
+PROBE = (
+    """
 async () => {
-  const parts = 8, box = [video.videoWidth / 2 - 96, video.videoHeight - 24, 192, 12];
   const probe = window.probe = { frames: [], sound: [], spoken: [] };
   const context = new AudioContext();
   const worklet = `registerProcessor("tap", class extends AudioWorkletProcessor {
+    blocks = [];
     process([[samples]]) {
       let sum = 0;
       if (samples) for (const x of samples) sum += x * x;
-      this.port.postMessage([currentTime, samples ? Math.sqrt(sum / samples.length) : 0]);
+      this.blocks.push([currentTime, samples ? Math.sqrt(sum / samples.length) : 0]);
+      if (this.blocks.length === 8) this.port.postMessage(this.blocks.splice(0));
       return true;
     }
   })`;
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
   const tapped = (stream, into) => {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
-    tap.port.onmessage = ({ data }) => into.push([...data, performance.now()]);
+    tap.port.onmessage = ({ data }) => {
+      const now = performance.now();
+      for (const [at, level] of data) into.push([at, level, now - (data.at(-1)[0] - at) * 1000]);
+    };
     context.createMediaStreamSource(stream).connect(tap);
   };
   tapped(session.stream, probe.sound);
   if (voice) tapped(new MediaStream([voice]), probe.spoken);
   await context.resume();
-  const canvas = new OffscreenCanvas(parts, 1);
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.imageSmoothingQuality = "high";
-  const look = (now, frame) => {
-    video.requestVideoFrameCallback(look);
-    pen.drawImage(video, ...box, 0, 0, parts, 1);
-    const rgb = pen.getImageData(0, 0, parts, 1).data;
-    const seen = [];
-    for (let i = 0; i < parts; i++) seen.push(rgb[i * 4 + 1]);
-    probe.frames.push([frame.expectedDisplayTime, frame.presentedFrames, frame.rtpTimestamp, seen]);
-  };
-  video.requestVideoFrameCallback(look);
-}
 """
+    + LOOK
+    + "}"
+)
 
 
 FREEZES = """

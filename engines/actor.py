@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import face
 from engines.errors import ActorFault, UnknownActor
 from engines.frames import Frames, Picture, write_frames
 from engines.motion.space import Habit
@@ -38,6 +40,11 @@ class References:
     """(K, 3) where each crop lies: x, y of its corner in the frame, and crop pixels per frame pixel (at most 1)."""
     motion: Float
     """(K, L, 2) the motion that each shows, in the head's frame."""
+
+    @cached_property
+    def opening(self) -> Float:
+        """(K,) how far each mouth is open, IOD."""
+        return face.opening(self.motion)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,16 @@ class Actor:
     """Of the actor's own speech; None where there is none to be seen, as in a photo."""
     shown: Float | None = None
     """(N,) 0..1: how much of the made mouth is shown in each frame, 0 where the face is lost; None: all of it everywhere."""
+
+    @cached_property
+    def turns(self) -> Float:
+        """(N, 3) yaw, pitch and roll of the head in each frame."""
+        return face.angles(self.poses)
+
+    @cached_property
+    def units(self) -> Float:
+        """(N,) pixels in an IOD in each frame."""
+        return face.unit(self.poses)
 
     def frame_at(self, tick: int) -> int:
         """Which of the N frames is shown at a tick (0, 1, 2, ...) of any length of speech."""

@@ -45,6 +45,13 @@ class SpeechFault(Fault):
     code = "bad-speech"
 
 
+class CardFull(Fault):
+    """The card's memory cannot hold what was asked for."""
+
+    code = "card-full"
+    again = True
+
+
 class WeightsFault(Fault):
     """A weights file that is missing, damaged, or of another version."""
 

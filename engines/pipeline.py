@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.actor import Actor
-from engines.spec import APPEARANCE, MOTION, AppearanceEngine, Float, MotionEngine, Picture, load
+from engines.errors import BackendFault
+from engines.spec import APPEARANCE, BACKENDS, MOTION, AppearanceEngine, Float, MotionEngine, Picture, load
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,16 @@ class Conversation:
 
 
 class Pipeline:
-    """The engines together. Read-only after loading. `expressiveness` scales how far mouths move (1: as the actor does)."""
+    """The engines together. Read-only after loading. `expressiveness` scales how far mouths move (1: as the actor does).
 
-    def __init__(self, motion: str = "diffusion", appearance: str = "warp", expressiveness: float = 1.0) -> None:
-        self.motion: MotionEngine[Any] = load(MOTION, motion, expressiveness=expressiveness)
-        self.appearance: AppearanceEngine[Any] = load(APPEARANCE, appearance)
+    `backend`: "cpu", or "cuda" for nets and pictures on an NVIDIA card. Raises BackendFault where there is none, or where
+    what it needs is not installed.
+    """
+
+    def __init__(self, motion: str = "diffusion", appearance: str = "warp", expressiveness: float = 1.0, backend: str = "cpu") -> None:
+        nets, pixels = ({}, {}) if backend == "cpu" else _options(backend)
+        self.motion: MotionEngine[Any] = load(MOTION, motion, expressiveness=expressiveness, **nets)
+        self.appearance: AppearanceEngine[Any] = load(APPEARANCE, appearance, **pixels)
 
     @property
     def look_ahead(self) -> int:
@@ -62,3 +68,13 @@ class Pipeline:
             after.append(replace(conversation, motion=motions[b], appearance=appearance, tick=conversation.tick + 1))
             out.append(picture)
         return after, out
+
+
+def _options(backend: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a backend gives the motion engine and the appearance engine."""
+    try:
+        return load(BACKENDS, backend)
+    except ModuleNotFoundError as error:
+        raise BackendFault(
+            f"The backend {backend} needs {error.name}, which is not installed.", "pip install 'mytalk-live[gpu]', or say --backend cpu."
+        ) from error

@@ -63,9 +63,11 @@ class AppearanceEngine(Protocol[State]):
 
 MOTION = {"diffusion": "engines.motion.engine:DiffusionMotion"}
 APPEARANCE = {"warp": "engines.appearance.engine:WarpAppearance"}
+BACKENDS = {"cuda": "engines.backends.cuda:on_card"}
+"""Beside the CPU: what gives the options of the motion engine and those of the appearance engine."""
 
 
 def load(registry: dict[str, str], name: str, **options: Any) -> Any:
-    """Make the engine that a registry calls `name`. Raises KeyError for another name."""
+    """Make what a registry calls `name`. Raises KeyError for another name."""
     module, _, attribute = registry[name].partition(":")
     return getattr(import_module(module), attribute)(**options)

@@ -13,3 +13,5 @@ class Case:
     name: str
     arguments: dict[str, Any]
     tolerance: float
+    bytes: int
+    """That a card must move at least: everything that is given read once, what is made written once, in the formats of `cuda.cu`."""

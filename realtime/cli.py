@@ -224,16 +224,26 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
 @click.option("--microphone", metavar="NAME|NUMBER|default", help="What is heard.")
 @click.option("--output", metavar="NAME|NUMBER|default|none", help="Where the voice goes: a virtual cable, or headphones.")
 @click.option("--camera", metavar="NAME|FILE.y4m", help="The virtual camera, or a file that Chromium takes for one.")
-@click.option("--speech", type=FILE, help="A sound file in place of the microphone; - for raw 16-bit mono samples on standard input.")
-@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw samples.")
-@click.option("--to", default="", metavar="FILE|URL", help="Also send all of it there: .mp4, .mkv, rtmp://, srt://, udp://.")
+@click.option(
+    "--speech", default="", metavar="FILE|-|ws://127.0.0.1:PORT", help="In place of the microphone: a file, raw samples, a websocket."
+)
+@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw samples (16-bit, mono).")
+@click.option(
+    "--to", default="", metavar="FILE|URL", help="Also send all of it there: .mp4, .mkv, rtmp://, srt://, udp://, https:// (WHIP)."
+)
+@click.option("--to-secret", default="", envvar="MYTALK_TO_SECRET", help="What a WHIP address asks for; better given as MYTALK_TO_SECRET.")
+@click.option(
+    "--preview", type=click.IntRange(0, 65535), is_flag=False, flag_value=0, metavar="[PORT]", help="Show it on a page for this machine."
+)
+@click.option("--push-to-talk", is_flag=True, help="Hear nothing but while space is held on the preview's page.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
 @BACKEND
 @click.option("-q", "--quiet", is_flag=True, help="No view.")
 @click.pass_obj
 def camera(
-    given: dict[str, Any], actor: str | None, microphone: str | None, output: str | None, camera: str | None,
-    speech: Path | None, rate: int, to: str, expressiveness: float | None, backend: str | None, quiet: bool,
+    given: dict[str, Any], actor: str | None, microphone: str | None, output: str | None, camera: str | None, speech: str, rate: int,
+    to: str, to_secret: str, preview: int | None, push_to_talk: bool, expressiveness: float | None,
+    backend: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Be the actor in any video call: a microphone in; a camera, and the voice in step with it, out."""
     settings = _settings(given, actor=actor, expressiveness=expressiveness, backend=backend)
@@ -244,10 +254,16 @@ def camera(
 
     store = _store(settings)
     store.find(settings.actor)
-    if speech and str(speech) != "-":
-        _must_have_sound(speech)
-    wishes = Wishes(microphone, output, camera)
-    plan = plan_of(wishes, settings.home, actor=settings.actor, speech=speech, rate=rate, to=to)
+    if speech and speech != "-" and "://" not in speech:
+        _must_have_sound(Path(speech))
+    if push_to_talk:
+        if speech:
+            raise SettingsFault("--push-to-talk is for microphones.", "Leave it or --speech out.")
+        preview = preview or 0
+    plan = plan_of(
+        Wishes(microphone, output, camera), settings.home, actor=settings.actor, speech=speech, rate=rate,
+        to=to, secret=to_secret, preview=preview, push=push_to_talk,
+    )  # fmt: skip
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
 
@@ -271,10 +287,10 @@ def devices() -> None:
 
 
 @mytalk.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("which", metavar="latency|endurance|speed|memory")
+@click.argument("which", metavar="latency|camera|endurance|speed|memory")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 def bench(which: str, rest: tuple[str, ...]) -> None:
-    """Measure: latency in a real browser, endurance of a server, speed, memory. From a checkout; --help says how."""
+    """Measure: latency in a real browser, the camera, endurance of a server, speed, memory. From a checkout; --help says how."""
     import importlib.util
     import runpy
 
@@ -375,7 +391,7 @@ def _pipeline(settings: Settings) -> Callable[[], Pipeline]:
     log.log(logging.WARNING if choice.reason and found.cards else logging.INFO, "%s", choice)
     from engines.pipeline import Pipeline
 
-    return partial(Pipeline, expressiveness=settings.expressiveness)
+    return partial(Pipeline, expressiveness=settings.expressiveness, backend=choice.backend)
 
 
 def _dub(

@@ -7,7 +7,9 @@ import itertools
 import json
 import logging
 import multiprocessing
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 HANG_S = 10.0
 """An engine that has answered nothing for so long, although asked, is killed."""
+WORK_S, REST_S = 0.006, 0.018
+"""How long a spare process loads, and how long it then rests, while there are conversations."""
 SPARE_S = 2.0
 """Seconds after which a process that is up is given a spare one: it begins when the first has settled, not beside it."""
 
@@ -81,6 +85,16 @@ class _Process:
         """Whether it has not ended."""
         return bool(self._process.is_alive())
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has said something that was not read yet: of a process that nobody reads from, that it is ready."""
+        return self.pipe.poll(0)
+
+    def pause(self, so: bool) -> None:
+        """Stop it for the moment, or let it go on; where the system cannot, it goes on."""
+        if hasattr(signal, "SIGSTOP") and self.alive:
+            os.kill(self.pid, signal.SIGSTOP if so else signal.SIGCONT)
+
     async def end(self, patience: float = 0.0) -> None:
         """It ends with its pipe, or is killed after `patience` seconds."""
         self.outbox.put(None)
@@ -106,6 +120,7 @@ class Engine:
         self._ready_at = 0.0
         self._process: _Process | None = None
         self._spare: _Process | None = None
+        self._easing: asyncio.Task[None] | None = None
         self._asked: dict[int, int] = {}  # conversation -> ticks not answered
         self._heard = 0.0
         self._watch: asyncio.Task[None] | None = None
@@ -198,6 +213,8 @@ class Engine:
     def _take_up(self, process: _Process) -> None:
         """From now on this process is the engine. A spare has said already that it is ready: that is read first."""
         self._died.clear()
+        if self._easing:
+            self._easing.cancel()
         self._process = process
         asyncio.get_running_loop().add_reader(process.pipe.fileno(), self._read)
 
@@ -216,6 +233,9 @@ class Engine:
 
     async def _end_spare(self, patience: float = 0.0) -> None:
         spare, self._spare = self._spare, None
+        if self._easing:
+            self._easing.cancel()
+            await asyncio.gather(self._easing, return_exceptions=True)
         if spare is not None:
             await spare.end(patience)
 
@@ -247,6 +267,19 @@ class Engine:
             await self._end_spare()
         if self._spare is None and self.ready and self._clock.now() - self._ready_at >= self._spare_s:
             self._spare = await self._spawn()
+            self._easing = asyncio.create_task(self._ease(self._spare), name="spare engine")
+
+    async def _ease(self, spare: _Process) -> None:
+        """Let it load a little at a time while others talk: at once, it would take a core from them for seconds."""
+        try:
+            while spare.alive and not spare.waits:
+                if self._talks:
+                    spare.pause(True)
+                    await self._clock.sleep_until(self._clock.now() + REST_S)
+                    spare.pause(False)
+                await self._clock.sleep_until(self._clock.now() + WORK_S)
+        finally:
+            spare.pause(False)
 
     def _read(self) -> None:
         if (process := self._process) is None:

@@ -25,6 +25,7 @@ STATUS = {
     "output": 409,
     "storage": 507,
     "full": 503,
+    "card-full": 503,
     "engine": 503,
     "weights": 500,
 }

@@ -39,6 +39,10 @@ class VirtualClock:
         heapq.heappush(self._sleepers, (when, next(self._order), future))
         await future
 
+    def jump(self, seconds: float) -> None:
+        """The machine slept: time went by, and nobody was woken."""
+        self._now += seconds
+
     async def advance(self, seconds: float) -> None:
         """Let time go by; whoever wakes runs at the moment that it waited for."""
         end = self._now + seconds
@@ -166,7 +170,7 @@ class FakePipeline:
         picture[48:72, at : at + 32] = 220
         left, middle = width // 2, height // 2
         picture[middle - 48 : middle + 48, left - 48 : left + 48] = 235 if any(loud) else 16
-        stamp(picture, loud)
+        stamp(picture, loud, tick)
         return picture
 
 
@@ -264,10 +268,10 @@ class StampedPipeline:
         after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen)
         loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]
         stamped: list[Picture | None] = []
-        for picture, parts in zip(pictures, loud, strict=True):
+        for picture, parts, (conversation, _) in zip(pictures, loud, conversations, strict=True):
             stamped.append(None if picture is None else picture.copy())
             if stamped[-1] is not None:
-                stamp(stamped[-1], parts[0])
+                stamp(stamped[-1], parts[0], conversation.tick - self.look_ahead)
         return list(zip(after, loud, strict=True)), stamped
 
 
@@ -276,9 +280,12 @@ def loud_parts(heard: Float, threshold: float = 0.02) -> tuple[bool, ...]:
     return tuple((np.sqrt(np.mean(heard.reshape(PARTS, -1) ** 2, 1)) > threshold).tolist())
 
 
-def stamp(picture: Picture, loud: Sequence[bool]) -> None:
-    """Draw eight boxes of 24 x 20 pixels at the foot of a picture: white where that part of its tick is loud."""
+def stamp(picture: Picture, loud: Sequence[bool], number: int) -> None:
+    """Draw two rows of eight boxes of 24 x 20 pixels at the foot of a picture: white below where that part of its tick is loud,
+    above the bits of its number, the lowest first.
+    """
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     for part, on in enumerate(loud):
         at = width // 2 - PARTS * 12 + part * 24
         picture[height - 28 : height - 8, at : at + 24] = 235 if on else 16
+        picture[height - 52 : height - 32, at : at + 24] = 235 if number >> part & 1 else 16

@@ -52,6 +52,12 @@ def fade_in(sound: Float, samples: int = 120) -> Float:
     return faded
 
 
+def joined(before: Float, after: Float, over: int = 240) -> Float:
+    """`after`, cross-faded at its beginning from `before`, so that what lay between can be left out."""
+    ramp = np.linspace(0, 1, over, dtype=np.float32)
+    return np.concatenate([before[:over] * (1 - ramp) + after[:over] * ramp, after[over:]])
+
+
 def fade_from(last: float, samples: int = WIRE_TICK, over: int = 120) -> Float:
     """Silence that begins with a fall from `last`, so that a held sound ends without a click."""
     sound = np.zeros(samples, np.float32)

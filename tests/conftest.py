@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 
@@ -13,6 +16,15 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     for name in ("HOST", "PORT", "ACTOR", "BACKEND", "CRF", "EXPRESSIVENESS", "TOKEN", "ORIGINS", "ICE", "SESSIONS", "IDLE", "LIMIT"):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def kernels_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the kernels are built for the host: once, whichever of several workers comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

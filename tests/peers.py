@@ -87,6 +87,8 @@ class Peer:
     headers: dict[str, str] = field(default_factory=dict)
     codec: str = ""
     """The only one that is offered for pictures, if any."""
+    taken: Callable[[str], str] = str
+    """What it takes of the answer."""
     connection: RTCPeerConnection = field(default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])))
     url: str = ""
     tag: str = ""
@@ -109,7 +111,7 @@ class Peer:
         assert response.status == 201, await response.text()
         assert response.content_type == "application/sdp"
         self.url, self.tag = response.headers["Location"], response.headers["ETag"]
-        await self.connection.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
+        await self.connection.setRemoteDescription(RTCSessionDescription(self.taken(await response.text()), "answer"))
         tracks = [transceiver.receiver.track for transceiver in self.connection.getTransceivers()]
         self.tasks = [asyncio.create_task(self._receive(track)) for track in tracks]
         return self
@@ -119,8 +121,9 @@ class Peer:
             while True:
                 frame = await track.recv()
                 if isinstance(frame, VideoFrame) and frame.pts is not None:
-                    y = frame.to_ndarray()
-                    self.pictures.append((frame.pts, float(y[100:156, 110:146].mean()), float(y[:40].mean()), clock.now()))
+                    y, by = frame.to_ndarray(), frame.width // 256
+                    box, above = y[100 * by : 156 * by, 110 * by : 146 * by], y[: 40 * by]
+                    self.pictures.append((frame.pts, float(box.mean()), float(above.mean()), clock.now()))
                 elif isinstance(frame, AudioFrame) and frame.pts is not None:
                     self.sounds.append((frame.pts, float(np.abs(frame.to_ndarray()).mean())))
         except MediaStreamError:

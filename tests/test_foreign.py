@@ -1,4 +1,4 @@
-"""Clients that others wrote: Debian's simple-whip-client, and npm's whip-whep in Chromium, publishing from another site."""
+"""Clients that others wrote: Debian's simple-whip-client; npm's whip-whep and @eyevinn/whip-web-client in Chromium, from another site."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 from realtime.server.app import make_app
 from realtime.server.keys import SESSIONS
@@ -74,9 +76,9 @@ async def test_simple_whip_client_publishes_a_voice_that_drives_the_lips(tmp_pat
         await until(lambda: not len(app[SESSIONS]))  # it said goodbye with DELETE, or DTLS did
 
 
-PAGE = """<!doctype html><video id="video" autoplay muted playsinline></video><script type="module">
-import { WHIPClient } from "/whip.js";
-import { WHEPClient } from "/whep.js";
+WHIP_WHEP = """<!doctype html><video id="video" autoplay muted playsinline></video><script type="module">
+import { WHIPClient } from "/whip-whep/whip.js";
+import { WHEPClient } from "/whip-whep/whep.js";
 window.go = async (url, token) => {
   const made = new RTCPeerConnection(), seen = new RTCPeerConnection();
   const mine = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
@@ -92,27 +94,52 @@ window.go = async (url, token) => {
   return session;
 };
 </script>"""
+EYEVINN = """<!doctype html><script type="module">
+const made = {}, texts = {};
+const files = {
+  "whip-client": "/whip-web-client/dist/whip-client.js", "events": "/events/events.js", "sdp-transform": "/sdp-transform/lib/index.js",
+  "./parser": "/sdp-transform/lib/parser.js", "./writer": "/sdp-transform/lib/writer.js", "./grammar": "/sdp-transform/lib/grammar.js",
+};
+for (const [name, path] of Object.entries(files)) texts[name] = await (await fetch(path)).text();
+const require = (name) => { // its packages are CommonJS, which browsers do not load by themselves
+  if (!made[name]) {
+    const module = made[name] = { exports: {} };
+    new Function("module", "exports", "require", texts[name])(module, module.exports, require);
+  }
+  return made[name].exports;
+};
+const { WHIPClient } = require("whip-client");
+window.go = async (endpoint, authkey) => {
+  const client = window.client = new WHIPClient({ endpoint, opts: { authkey, iceServers: [] } });
+  await client.ingest(await navigator.mediaDevices.getUserMedia({ audio: true, video: true }));
+  return client.getResourceUrl();
+};
+</script>"""
 
 
-@pytest.mark.browser
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None or shutil.which("npm") is None, reason="no Chromium or no npm here")
-async def test_whip_whep_publishes_and_views_from_another_site(tmp_path: Path) -> None:
-    packing = await asyncio.create_subprocess_exec(
-        "npm", "pack", "--silent", "whip-whep@1.2.0", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    packed = (await packing.communicate())[0].decode().strip()
+async def packages(folder: Path, *names: str) -> None:
+    """Fetch npm's packages, as they are, each into a folder of its name without its scope."""
+    command = ("npm", "pack", "--silent", "--prefer-offline", *names)
+    packing = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    packed = (await packing.communicate())[0].decode().split()
     if packing.returncode:
-        pytest.skip("npm cannot fetch whip-whep here")
-    with tarfile.open(tmp_path / packed) as archive:
-        archive.extractall(tmp_path, filter="data")
+        pytest.skip(f"npm cannot fetch {' '.join(names)} here")
+    for name, file in zip(names, packed, strict=True):
+        with tarfile.open(folder / file) as archive:
+            archive.extractall(folder, filter="data")
+        (folder / "package").rename(folder / name.rpartition("/")[2].partition("@")[0])
+
+
+@asynccontextmanager
+async def elsewhere(folder: Path, text: str) -> AsyncIterator[tuple[Page, web.Application, str]]:
+    """A page of another site, which has these files, in a Chromium; and a server that lets it in, with where sessions are begun."""
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
+        return web.Response(text=text, content_type="text/html")
 
     site = web.Application()
     site.router.add_get("/", page)
-    site.router.add_static("/", tmp_path / "package")
+    site.router.add_static("/", folder)
     async with TestServer(site) as other:
         origin = str(other.make_url("/")).rstrip("/")
         options = Options(max_sessions=3, token=TOKEN, origins=(origin,))
@@ -120,22 +147,49 @@ async def test_whip_whep_publishes_and_views_from_another_site(tmp_path: Path) -
         async with TestServer(app) as server, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             tab = await (await browser.new_context(permissions=["microphone", "camera"])).new_page()
-            said: list[str] = []
-            tab.on("console", lambda message: said.append(message.text))
             await tab.goto(origin)
             await tab.wait_for_function("typeof window.go === 'function'")
-            url = str(server.make_url("/v1/sessions?actor=second"))
-            session = await tab.evaluate(f"go({json.dumps(url)}, {json.dumps(TOKEN)})")
-            assert session.startswith(str(server.make_url("/v1/sessions/")))
-            try:
-                seen = "video.videoWidth === 256 && video.getVideoPlaybackQuality().totalVideoFrames > 20"
-                await tab.wait_for_function(seen, timeout=40_000)
-            except Exception as error:
-                raise AssertionError(said) from error
-            (only,) = app[SESSIONS]
-            assert only.hears
-            assert only.report()["viewers"] == 1
-            await tab.evaluate("whep.stop()")
-            await tab.evaluate("whip.stop()")
-            await until(lambda: not len(app[SESSIONS]))
+            yield tab, app, str(server.make_url("/v1/sessions?actor=second"))
             await browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None or shutil.which("npm") is None, reason="no Chromium or no npm here")
+async def test_whip_whep_publishes_and_views_from_another_site(tmp_path: Path) -> None:
+    await packages(tmp_path, "whip-whep@1.2.0")
+    async with elsewhere(tmp_path, WHIP_WHEP) as (tab, app, url):
+        said: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        session = await tab.evaluate(f"go({json.dumps(url)}, {json.dumps(TOKEN)})")
+        assert session.startswith(url.partition("?")[0] + "/")
+        try:
+            seen = "video.videoWidth === 256 && video.getVideoPlaybackQuality().totalVideoFrames > 20"
+            await tab.wait_for_function(seen, timeout=40_000)
+        except Exception as error:
+            raise AssertionError(said) from error
+        (only,) = app[SESSIONS]
+        assert only.hears
+        assert only.report()["viewers"] == 1
+        await tab.evaluate("whep.stop()")
+        await tab.evaluate("whip.stop()")
+        await until(lambda: not len(app[SESSIONS]))
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None or shutil.which("npm") is None, reason="no Chromium or no npm here")
+async def test_eyevinns_client_publishes_a_voice_from_another_site_and_says_goodbye(tmp_path: Path) -> None:
+    await packages(tmp_path, "@eyevinn/whip-web-client@1.1.7", "events@3.3.0", "sdp-transform@2.15.0")
+    async with elsewhere(tmp_path, EYEVINN) as (tab, app, url):
+        asked: list[tuple[str, int]] = []
+        tab.on("response", lambda response: asked.append((response.request.method, response.status)))
+        session = await tab.evaluate(f"go({json.dumps(url)}, {json.dumps(TOKEN)})")
+        assert session.startswith(url.partition("?")[0] + "/")
+        await until(lambda: any(one.hears and one.report()["added_ms"] for one in app[SESSIONS]), words=lambda: str(asked))
+        assert [one.actor for one in app[SESSIONS]] == ["second"]
+        assert ("PATCH", 204) in asked  # it trickles
+        await tab.evaluate("client.destroy()")
+        await until(lambda: ("DELETE", 200) in asked, words=lambda: str(asked))
+        assert not len(app[SESSIONS])
+        assert {status for _, status in asked} <= {200, 201, 204}

@@ -22,15 +22,21 @@ MAY = {
 """Modules of engines and native that may read the environment, each with its reason."""
 
 HEAVY = {
-    "torch": ("engines/train/", "engines/backends/cuda.py", "engines/motion/net.py", "engines/appearance/net.py"),
+    "torch": (
+        "engines/train/",
+        "engines/backends/cuda.py",
+        "engines/backends/operators.py",
+        "engines/motion/net.py",
+        "engines/appearance/net.py",
+    ),
     "tensorrt": ("engines/backends/",),
     "tensorrt_rtx": ("engines/backends/",),
     "cuda": ("native/", "engines/backends/"),
     "onnx": ("engines/train/", "engines/backends/"),
     "mediapipe": ("engines/tracker.py",),
     "openvino": ("engines/backends/cpu.py",),
-    "aiortc": ("realtime/server/",),
-    "aiohttp": ("realtime/server/",),
+    "aiortc": ("realtime/server/", "realtime/camera/whip.py"),
+    "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py"),
     "sounddevice": ("realtime/camera/",),
     "pyvirtualcam": ("realtime/camera/",),
     "prometheus_client": ("realtime/server/",),

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
+import signal
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,6 +162,47 @@ async def test_files_and_a_socket_take_turns(client: Client) -> None:
             await event(socket, "idle")
         await peer.until(lambda: peer.sounds[-1][1] < 100)
         assert 40 <= sum(loud > 1500 for _, loud in peer.sounds) <= 90  # four bursts of 0.4 s, none over another
+
+
+def limited(process: int) -> set[str]:
+    """What a process may use of only so much, of the things that the server limits."""
+    text = Path(f"/proc/{process}/limits").read_text()
+    return {what for what in ("cpu time", "file size", "core file size", "address space") if re.search(rf"Max {what} +\d+ ", text)}
+
+
+async def test_a_file_is_opened_by_a_process_with_limits_that_may_die_alone(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def readers() -> list[int]:
+        """Processes that have a posted file open."""
+        found = []
+        for handle in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                if handle.readlink().parent == tmp_path:
+                    found.append(int(handle.parts[2]))
+        return found
+
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        await client.post(f"{peer.url}/speech", data=wav(bursts(60, rate=8000), 8000), headers=WAV)
+        await peer.until(lambda: len(readers()) == 1)
+        (reader,) = readers()
+        assert reader != os.getpid()
+        assert limited(reader) == {"cpu time", "file size", "core file size", "address space"}
+        os.kill(reader, signal.SIGKILL)
+        await peer.until(lambda: not readers())
+        await client.post(f"{peer.url}/interrupt")
+        whole = wav(bursts(2, rate=8000), 8000)
+        await client.post(f"{peer.url}/speech", data=whole[: len(whole) // 2], headers=WAV)
+        while "The file is truncated" not in str((await peer.report())["trouble"]):  # noqa: ASYNC110  it is asked over HTTP
+            await asyncio.sleep(0.02)
+        count = len(peer.sounds)
+        await client.post(f"{peer.url}/speech", data=whole, headers=WAV)
+        await peer.until(lambda: any(loud > 1500 for _, loud in peer.sounds[count:]))
+        assert (await peer.report())["trouble"] is None
+        await peer.until(lambda: not any(tmp_path.iterdir()))
 
 
 @settings(deadline=None, max_examples=40)

@@ -28,11 +28,15 @@ class Script:
     session: Session = field(init=False)
     left: list[tuple[float, int, float, bool]] = field(default_factory=list)
     sound: list[Float] = field(default_factory=list)
+    said: list[tuple[float, int, float]] = field(default_factory=list)
     told: list[tuple[str, float, int]] = field(default_factory=list)
     held_ticks: int = 0
     delays: list[float] = field(default_factory=list)
 
     # session.Outlet
+
+    def say(self, tick: int, sound: Float) -> None:
+        self.said.append((self.clock.now(), tick, float(np.abs(sound).max())))
 
     def show(self, tick: int, sound: Float, picture: Any) -> None:
         self.left.append((self.clock.now(), tick, float(np.abs(sound).max()), picture is not None and bool(picture[0, 0] > 100)))
@@ -82,7 +86,7 @@ async def script(cost: Callable[[int], float] = lambda tick: 0.02, **limits: flo
     made = Script(clock, InlineEngine(clock, cost))
     around = Surroundings(cast(Engine, made.engine), clock, _Gauges(made), **cast(Any, limits))
     made.session = Session("one", "presenter", "", around, lambda session: None)
-    made.session.outlets = [made]
+    made.session.outlets[:] = [made]
     made.session.followers.add(made)
     made.session.begin()
     await clock.advance(1.0)
@@ -110,6 +114,9 @@ async def test_a_minute_of_talk_leaves_tick_by_tick_with_its_pictures() -> None:
         assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))  # no hole, no twin
         times = [when for when, *_ in made.left]
         assert max(b - a for a, b in pairwise(times)) <= TICK_S + 1e-6
+        assert [tick for _, tick, _ in made.said] == [*ticks, *range(ticks[-1] + 1, made.said[-1][1] + 1)]
+        beats = [when for when, *_ in made.said[1:]]
+        assert all(abs(b - a - TICK_S) < 1e-6 for a, b in pairwise(beats))  # sound leaves on the beat
         assert made.loud() == made.seen()[:1500]  # the picture of a tick leaves with its sound
         assert len(made.seen()) <= 1501  # the way to 16 kHz is 1 ms long: the last of it falls into the next tick
         assert len(made.loud()) == 1500
@@ -126,13 +133,13 @@ async def test_an_interruption_is_silent_from_its_own_tick_on_and_new_speech_fol
         await made.clock.advance(10.0)
         heard = stream.played
         broken = made.session.interrupt()
-        count = len(made.left)
+        count, upto = len(made.left), len(made.said)
         assert round(broken.heard * WIRE_RATE) == heard
         assert broken.heard + broken.dropped == 60
         assert made.told[-1] == ("interrupted", heard, 60 * WIRE_RATE - heard)
         await made.clock.advance(1.0)
         after = made.left[count:]
-        assert all(level < 0.01 for _, _, level, _ in after)
+        assert all(level < 0.01 for *_, level in made.said[upto:])
         assert not any(picture for _, _, _, picture in after[2:])
         count = len(made.left)
         made.session.say(stream, tone(1))
@@ -188,7 +195,7 @@ async def test_a_crash_of_the_engine_loses_nothing_of_a_stream() -> None:
         assert 245 <= len(made.loud()) <= 252
         assert made.held_ticks >= 40
         late = [when for when, *_ in made.left]
-        assert max(b - a for a, b in pairwise(late)) <= 4 * TICK_S  # the picture holds, sound is silence
+        assert max(b - a for a, b in pairwise(late)) <= 5 * TICK_S + 1e-6  # the picture holds, sound is silence
 
 
 async def test_the_end_of_speech_leaves_though_it_fills_no_tick() -> None:

@@ -39,6 +39,10 @@ class WarpConfig:
     stretch: float = 2.2
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
 
+    def softness(self, unit: float) -> float:
+        """The standard deviation, in pixels, under which what is fine is lost. unit: pixels in an IOD."""
+        return max(self.crisp_radius * unit, 0.3)
+
 
 VERSION = 1
 NETS = ("picture-lips.onnx", "picture-face.onnx", "picture-fusion.onnx", "picture-decoder.onnx")

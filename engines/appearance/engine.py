@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,36 +14,124 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import draw_interior, missing
-from engines.appearance.layout import sources, vertices
+from engines.appearance.layout import at_rest, moved, sources
 from engines.appearance.mesh import Mesh, mesh, visible
 from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
 from native.composite.op import composite
+from native.sharpen.cpu import edges
+from native.sharpen.op import sharpen
 from native.warp.op import warp
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is computed once of an actor: a memory, not a state."""
+
+    actor: Actor
+    rest: Float
+    """(V, 3) the mesh in the head's frame, the mouth at rest."""
+    neutral: Float
+    """(L, 2) motion at rest."""
+    sources: Float
+    """(K, V, 2) the mesh in each reference's crop."""
+    sharpness: Float
+    """(K,) how sharp each reference's mouth is."""
 
 
 @dataclass(frozen=True)
 class WarpState:
     """What a conversation keeps between ticks."""
 
-    actor: Actor
+    known: Known
     weights: Float
     """(K,) the references' weights in the last picture, zeros before the first."""
-    sources: Float
-    """(K, V, 2) the mesh in each reference's crop; the same for all conversations of the actor."""
-    sharpness: Float
-    """(K,) how sharp each reference's mouth is; the same for all conversations of the actor."""
     crisp: float
     """How much fine detail was given back in the last picture; below 0 before the first."""
 
 
-class WarpAppearance:
-    """Implements `engines.spec.AppearanceEngine`."""
+@dataclass(frozen=True)
+class Asked:
+    """A picture to be made: all that is decided before pixels are touched. The patch is the part of the frame that changes."""
 
-    def __init__(self, config: WarpConfig | None = None) -> None:
+    actor: Actor
+    sources: Float
+    """(K, V, 2) as in `Known`."""
+    index: int
+    """Of the frame."""
+    corner: tuple[int, int]
+    """x, y of the patch in the frame."""
+    size: tuple[int, int]
+    """Height and width of the patch; both even, 0 where the frame is shown as it is."""
+    chosen: NDArray[np.int64]
+    """(C,) the references that are blended."""
+    weights: Float
+    """(C,) theirs."""
+    target: Float
+    """(V, 2) the mesh, in the patch's pixels."""
+    triangles: NDArray[np.int32]
+    """(T, 3) those that are seen, the farthest first."""
+    shown: float
+    """How much of the patch is shown, 0..1."""
+    unit: float
+    """Pixels in an IOD."""
+    mouth: tuple[int, int, int, int]
+    """The box of the patch in which sharpness is measured: first and last row, first and last column."""
+    sharpness: float
+    """That it should have."""
+    crisp: float
+    """As in `WarpState`."""
+    missing: float
+    """How much of the mouth's inside is to be drawn, 0..1."""
+
+    @property
+    def lips(self) -> Float:
+        """(40, 2) in the patch's pixels: the mesh begins with motion's points."""
+        return self.target[: len(face.LIPS)]
+
+
+class Painter(Protocol):
+    """Who makes the pixels."""
+
+    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+        """The pictures (I420), and how much fine detail was given back to each."""
+        ...
+
+
+class CpuPainter:
+    """Makes the pixels on the CPU, one picture after the other."""
+
+    def __init__(self, config: WarpConfig) -> None:
+        self._config, self._mesh = config, mesh()
+
+    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+        """See `Painter.paint`."""
+        return [self._one(one) for one in asked]
+
+    def _one(self, asked: Asked) -> tuple[Picture, float]:
+        frame, config = asked.actor.frames[asked.index], self._config
+        if not any(asked.size):
+            return frame, asked.crisp
+        patch, carried = warp(
+            [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.sources[asked.chosen],
+            asked.target, asked.triangles, self._mesh.values, asked.size,
+        )  # fmt: skip
+        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
+        softness = config.softness(asked.unit)
+        patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
+        if asked.missing > 0:
+            patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
+        return composite(frame, asked.corner, patch, alpha * np.float32(asked.shown), ring, config.shade * asked.unit), crisp
+
+
+class WarpAppearance:
+    """Implements `engines.spec.AppearanceEngine`. `painter` makes the pixels; on the CPU if not given."""
+
+    def __init__(self, config: WarpConfig | None = None, painter: Painter | None = None) -> None:
         self.config = config or WarpConfig()
+        self.painter = painter or CpuPainter(self.config)
         self._mesh: Mesh = mesh()
-        self._known: OrderedDict[int, WarpState] = OrderedDict()
+        self._known: OrderedDict[int, Known] = OrderedDict()
 
     def start(self, actor: Actor) -> WarpState:
         """See `AppearanceEngine.start`. What is computed of the actor alone is kept for the next conversation."""
@@ -52,84 +140,88 @@ class WarpAppearance:
             references = actor.references
             at = sources(actor, self._mesh) * references.pictures.shape[1] - 0.5
             sharpness = [
-                _edges(picture, *_around(place[: len(face.LIPS)], self.config.around, picture.shape)).var()
+                edges(picture, tuple(_around(place[: len(face.LIPS)], self.config.around, np.array(picture.shape[:2])).tolist())).var()
                 for picture, place in zip(references.pictures, at, strict=True)
             ]
-            known = self._known[id(actor)] = WarpState(
-                actor, np.zeros(len(at), np.float32), at.astype(np.float32), np.array(sharpness, np.float32), -1.0
+            known = self._known[id(actor)] = Known(
+                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32)
             )
-            while len(self._known) > _ACTORS:  # a state holds its actor: while it is kept, the id is not another's
+            while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
-        return known
+        return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
 
     def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
-        done = [self._one(state, at, moved) for state, at, moved in zip(states, index, motion, strict=True)]
-        return [state for state, _ in done], [picture for _, picture in done]
+        if not states:
+            return [], []
+        asked = self._ask(states, np.array(index, np.int64), motion)
+        made = self.painter.paint(asked)
+        after = []
+        for state, one, (_, crisp) in zip(states, asked, made, strict=True):
+            weights = np.zeros_like(state.weights)
+            weights[one.chosen] = one.weights
+            after.append(replace(state, weights=weights, crisp=crisp))
+        return after, [picture for picture, _ in made]
 
-    def _one(self, state: WarpState, index: int, motion: Float) -> tuple[WarpState, Picture]:
-        actor = state.actor
-        frame, unit = actor.frames[index], float(face.unit(actor.poses[index]))
-        weights = weigh(actor, self.config, index, motion, state.weights)
-        solid = vertices(actor, self._mesh, index, motion)
-        corner, size = _box(solid[self._mesh.used, :2], actor.size)
-        there = shown(actor, self.config, index)
-        if min(size) < 2 or there == 0:  # the mouth is outside the frame, or not to be seen
-            return replace(state, weights=weights), frame
-        chosen = np.flatnonzero(weights)
-        patch, carried = warp(
-            [actor.references.pictures[k] for k in chosen], weights[chosen], state.sources[chosen],
-            solid[:, :2] - np.array(corner, np.float32), visible(self._mesh.triangles, solid), self._mesh.values, size,
-        )  # fmt: skip
-        alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
-        lips = solid[: len(face.LIPS), :2] - np.array(corner, np.float32)  # the mesh begins with motion's points
-        patch, crisp = self._crisp(patch, lips, unit, float(weights @ state.sharpness), state.crisp)
-        share = missing(self.config, actor, chosen, motion)
-        if share > 0:
-            patch = draw_interior(patch, lips, unit, share)
-        picture = composite(frame, corner, patch, alpha * np.float32(there), ring, self.config.shade * unit)
-        return replace(state, weights=weights, crisp=crisp), picture
+    def _ask(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> list[Asked]:
+        """All that is decided of B pictures; together, because a thousand small sums cost more than a few large ones."""
+        known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
+        poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
+        said = motion - np.stack([one.neutral for one in known])
+        solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh)
+        weights, there = self._weigh(states, index, motion)
+        corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
+        size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
+        target = (solid[..., :2] - corner[:, None]).astype(np.float32)
+        mouths = _around(target[:, :lips], config.around, size)
+        seen = visible(self._mesh.triangles, solid)
+        units = face.unit(poses).tolist()
+        openings = face.opening(motion)
+        asked = []
+        for b, one in enumerate(known):
+            chosen = np.flatnonzero(weights[b])
+            own = weights[b][chosen]
+            shown = one.actor.references.opening[chosen].max()
+            asked.append(Asked(
+                one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
+                float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
+                missing=float(missing(config, openings[b], shown)),
+            ))  # fmt: skip
+        return asked
 
-    def _crisp(
-        self, patch: NDArray[np.uint8], lips: Float, unit: float, sharpness: float, before: float
-    ) -> tuple[NDArray[np.uint8], float]:
-        """The patch with so much fine detail given back that its mouth is as sharp as the references'; and how much that was.
-
-        The variance of (1 + a) x - a y, x and y the edges of the patch and of a softer one, is quadratic in a.
-        """
-        soft = np.asarray(cv2.GaussianBlur(patch, (0, 0), max(self.config.crisp_radius * unit, 0.3)), np.uint8)
-        box = _around(lips, self.config.around, patch.shape)
-        if min(box[1] - box[0], box[3] - box[2]) < 8:
-            return patch, before
-        x, y = _edges(patch, *box), _edges(soft, *box)
-        (own, both), (_, fine) = np.cov(x.ravel(), (x - y).ravel())
-        lacking = self.config.crisp * sharpness - own
-        amount = 0.0
-        if lacking > 0 and fine > 1e-6:
-            amount = float(np.clip((np.sqrt(both**2 + fine * lacking) - both) / fine, 0, 1))
-        amount = amount if before < 0 else before + self.config.quick * (amount - before)
-        return np.asarray(cv2.addWeighted(patch, 1 + amount, soft, -amount, 0), np.uint8), amount
+    def _weigh(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> tuple[list[Float], Float]:
+        """Of each picture the weights of its actor's references, and how much of it is shown; actor by actor."""
+        rows: dict[int, list[int]] = {}
+        for b, state in enumerate(states):
+            rows.setdefault(id(state.known.actor), []).append(b)
+        weights, there = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
+        for own in rows.values():
+            actor, before = states[own[0]].known.actor, np.stack([states[b].weights for b in own])
+            there[own] = shown(actor, self.config, index[own])
+            for b, row in zip(own, weigh(actor, self.config, index[own], motion[own], before), strict=True):
+                weights[b] = row
+        return weights, there
 
 
 _ACTORS = 8  # whose first states are kept
 
 
-def _around(lips: Float, reach: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The box of lips (40, 2), so many times as large, in a picture of a shape: first and last row, first and last column."""
-    middle, half = (lips.min(0) + lips.max(0)) / 2, (lips.max(0) - lips.min(0)) / 2 * reach
-    (x0, y0), (x1, y1) = (np.clip(np.round(p).astype(int), 0, [shape[1], shape[0]]) for p in (middle - half, middle + half))
-    return int(y0), int(y1), int(x0), int(x1)
+def _around(lips: Float, reach: float, size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The boxes of lips (..., 40, 2), so many times as large, in pictures of a size (..., 2: height, width).
+
+    (..., 4): first and last row, first and last column.
+    """
+    low, high = lips.min(-2), lips.max(-2)
+    middle, half = (low + high) / 2, (high - low) / 2 * np.float32(reach)
+    (x0, y0), (x1, y1) = (
+        np.moveaxis(np.minimum(np.maximum(np.round(corner).astype(np.int64), 0), size[..., ::-1]), -1, 0)
+        for corner in (middle - half, middle + half)
+    )
+    return np.stack([y0, y1, x0, x1], -1)
 
 
-def _edges(picture: NDArray[np.uint8], y0: int, y1: int, x0: int, x1: int) -> Float:
-    """Laplacian of a box of a picture's green."""
-    if y1 - y0 < 2 or x1 - x0 < 2:
-        return np.zeros((1, 1), np.float32)
-    return np.asarray(cv2.Laplacian(np.ascontiguousarray(picture[y0:y1, x0:x1, 1]), cv2.CV_32F), np.float32)
-
-
-def _box(target: Float, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Corner (x, y) and size (h, w), all even, of the part of a frame (width, height) that the mesh covers."""
-    low = np.maximum(np.floor(target.min(0) / 2).astype(int) * 2, 0)
-    high = np.minimum(np.ceil(target.max(0) / 2).astype(int) * 2, np.array(size))
-    return (int(low[0]), int(low[1])), (int(max(high[1] - low[1], 0)), int(max(high[0] - low[0], 0)))
+def _boxes(target: Float, size: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Corners (B, 2: x, y) and sizes (B, 2: h, w), all even, of the parts of frames (B, 2: width, height) that meshes (B, V, 2) cover."""
+    low = np.maximum(np.floor(target.min(1) / 2).astype(np.int64) * 2, 0)
+    high = np.minimum(np.ceil(target.max(1) / 2).astype(np.int64) * 2, size)
+    return low, np.maximum(high - low, 0)[:, ::-1].copy()

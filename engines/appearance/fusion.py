@@ -152,7 +152,7 @@ class FusionAppearance:
         made = np.asarray(np.clip(patch + 0.5, 0, 255), np.uint8)
         unit = float(face.unit(one.actor.poses[one.index]))
         corner = (one.layout.square.x + x0, one.layout.square.y + y0)
-        share = missing(self.config, one.actor, one.chosen, one.motion)
+        share = float(missing(self.config, face.opening(one.motion), one.actor.references.opening[one.chosen].max()))
         if share > 0:
             moved = face.from_head(face.with_motion(one.actor.neutral, one.motion)[list(face.LIPS)], one.actor.poses[one.index])
             made = draw_interior(made, moved[:, :2] - np.array(corner, np.float32), unit, share)

@@ -17,7 +17,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.mesh import Mesh, anchors, visible
 from engines.spec import Float, Picture
-from native.composite.cpu import OUTLIER
+from native.composite.field import OUTLIER
 from native.planes import cut, to_rgb
 from native.warp.cpu import mesh_values
 
@@ -57,8 +57,19 @@ def square(pose: Float) -> Square:
 
 def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> Float:
     """The mesh (V, 3) in the actor's frame `index` when the face says `motion` (L, 2): pixels and depth."""
-    moved = face.with_motion(actor.neutral, motion)[mesh.points]
-    return face.from_head(np.concatenate([moved, anchors(actor.neutral)]), actor.poses[index])
+    return moved(at_rest(actor, mesh), motion - face.motion_of(actor.neutral), actor.poses[index], mesh)
+
+
+def at_rest(actor: Actor, mesh: Mesh) -> Float:
+    """The mesh (V, 3) in the head's frame, the mouth at rest."""
+    return np.concatenate([actor.neutral[mesh.points], anchors(actor.neutral)])
+
+
+def moved(rest: Float, motion: Float, poses: Float, mesh: Mesh) -> Float:
+    """Meshes (..., V, 3) in pictures, from meshes at rest (..., V, 3), motion against rest (..., L, 2) and heads' poses (..., 3, 4)."""
+    solid = rest.copy()
+    solid[..., : len(mesh.points), :2] += face.followers()[mesh.points] @ motion
+    return face.from_head(solid, poses)
 
 
 def sources(actor: Actor, mesh: Mesh) -> Float:
@@ -92,7 +103,7 @@ def lay_out(actor: Actor, mesh: Mesh, sources: Float, index: int, motion: Float)
     solid = vertices(actor, mesh, index, motion)
     where = square(actor.poses[index])
     columns = np.concatenate([*sources, mesh.values], 1)
-    field = mesh_values(where.place(solid, GRID), visible(mesh.triangles, solid), columns, (GRID, GRID))
+    field = mesh_values(where.place(solid, GRID), visible(mesh.triangles, solid[None])[0], columns, (GRID, GRID))
     alpha, ring = np.clip(field[:, :, -2:], 0, 1).transpose(2, 0, 1)
     moved = face.from_head(face.with_motion(actor.neutral, motion)[face.MOTION], actor.poses[index])
     return Layout(where, field[:, :, :-2].reshape(GRID, GRID, -1, 2), alpha, ring, draw(where.place(moved, GRID * FINE)))
@@ -113,7 +124,7 @@ def hidden(actor: Actor, mesh: Mesh, index: int) -> NDArray[np.bool_]:
     """(GRID, GRID): the cells of frame `index` that the nets never see, whatever is said: the mask, and where an open jaw carries it."""
     solid = vertices(actor, mesh, index, face.motion_of(actor.neutral))
     where = square(actor.poses[index])
-    alpha = mesh_values(where.place(solid, GRID), visible(mesh.triangles, solid), mesh.values, (GRID, GRID))[:, :, 0] > 0
+    alpha = mesh_values(where.place(solid, GRID), visible(mesh.triangles, solid[None])[0], mesh.values, (GRID, GRID))[:, :, 0] > 0
     down = alpha.copy()
     for step in range(1, round(_HIDDEN / (2 * REACH) * GRID) + 1):
         down[step:] |= alpha[:-step]

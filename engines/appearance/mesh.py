@@ -70,15 +70,15 @@ def mesh() -> Mesh:
     return Mesh(np.array(points), triangles, values, used)
 
 
-def visible(triangles: NDArray[np.int32], vertices: Float) -> NDArray[np.int32]:
-    """The triangles (T, 3) that face the viewer, the farthest first, of a mesh with vertices (V, 3) in a picture.
+def visible(triangles: NDArray[np.int32], vertices: Float) -> list[NDArray[np.int32]]:
+    """The triangles (T, 3) that face the viewer, the farthest first, of each of B meshes with vertices (B, V, 3) in a picture.
 
     On a turned head the far cheek folds behind the mouth: what comes later covers what came before.
     """
-    a, b, c = np.moveaxis(vertices[triangles], 1, 0)
-    towards = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) > 0
-    order = np.argsort(-(a[:, 2] + b[:, 2] + c[:, 2]), kind="stable")
-    return triangles[order[towards[order]]]
+    a, b, c = (vertices[:, triangles[:, corner]] for corner in range(3))
+    towards = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0]) > 0
+    order = np.argsort(-(a[..., 2] + b[..., 2] + c[..., 2]), -1, kind="stable")
+    return [triangles[row[facing[row]]] for row, facing in zip(order, towards, strict=True)]
 
 
 def _delaunay(vertices: Float) -> NDArray[np.int32]:

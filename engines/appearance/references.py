@@ -10,29 +10,32 @@ from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.spec import Float
 
+Index = int | NDArray[np.int64]
 
-def weigh(actor: Actor, config: WarpConfig, index: int, motion: Float, before: Float) -> Float:
-    """The weights (K,) of an actor's references for a motion (L, 2) in frame `index`; at most `config.blended` are above 0.
 
-    before: (K,) the weights in the picture before, zeros if there is none.
+def weigh(actor: Actor, config: WarpConfig, index: Index, motion: Float, before: Float) -> Float:
+    """The weights (..., K) of an actor's references for motions (..., L, 2) in frames `index` (...); at most `config.blended` are above 0.
+
+    before: (..., K) the weights in the picture before, zeros if there is none.
     """
     cost = costs(actor, config, index, motion) - config.steady * before
-    best = np.argsort(cost, kind="stable")[: config.blended]
-    weights = np.zeros(len(cost), np.float32)
-    weights[best] = np.exp(-(cost[best] - cost[best[0]]) / config.sharp)
-    return np.asarray(weights / weights.sum(), np.float32)
+    best = np.argsort(cost, -1, kind="stable")[..., : config.blended]
+    near = np.take_along_axis(cost, best, -1)
+    weights = np.zeros(cost.shape, np.float32)
+    np.put_along_axis(weights, best, np.exp(-(near - near[..., :1]) / config.sharp).astype(np.float32), -1)
+    return np.asarray(weights / weights.sum(-1, keepdims=True), np.float32)
 
 
-def costs(actor: Actor, config: WarpConfig, index: int, motion: Float) -> Float:
-    """How unlike each reference (K,) is to what is to be shown, in IOD."""
-    references, poses = actor.references, actor.poses
+def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Float:
+    """How unlike each reference (..., K) is to what is to be shown, in IOD."""
+    references = actor.references
     lips = len(face.LIPS)
-    apart = np.linalg.norm(references.motion[:, :lips] - motion[:lips], axis=-1)
+    away = references.motion[:, :lips] - motion[..., None, :lips, :]
+    apart = np.sqrt(np.einsum("...i,...i", away, away))
     inner = len(face.OUTER_LIPS)
-    shape = (apart[:, :inner].mean(1) + config.inside * apart[:, inner:].mean(1)) / (1 + config.inside)
-    turn = np.linalg.norm(face.angles(poses[references.frame]) - face.angles(poses[index]), axis=1)
-    gap = np.abs(face.opening(references.motion) - face.opening(motion))
-    return np.asarray(shape + config.gap * gap + config.turn * turn, np.float32)
+    shape = (apart[..., :inner].mean(-1) + config.inside * apart[..., inner:].mean(-1)) / (1 + config.inside)
+    gap = np.abs(references.opening - face.opening(motion)[..., None])
+    return np.asarray(shape + config.gap * gap + config.turn * _turned(actor, index), np.float32)
 
 
 def far(actor: Actor, chosen: NDArray[np.int64], motion: Float) -> Float:
@@ -42,10 +45,14 @@ def far(actor: Actor, chosen: NDArray[np.int64], motion: Float) -> Float:
     return np.stack([apart, face.opening(shown) - face.opening(motion)], -1).astype(np.float32)
 
 
-def shown(actor: Actor, config: WarpConfig, index: int) -> float:
-    """How much of the made mouth frame `index` shows, 0..1: less where the face is lost, or turned as in no reference."""
-    poses = actor.poses
-    apart = np.linalg.norm(face.angles(poses[actor.references.frame]) - face.angles(poses[index]), axis=1).min()
+def shown(actor: Actor, config: WarpConfig, index: Index) -> Float:
+    """How much of the made mouth frames `index` (...) show, 0..1: less where the face is lost, or turned as in no reference."""
     near, far = config.turned
-    seen = 1.0 if actor.shown is None else float(actor.shown[index])
-    return seen * float(np.clip((far - apart) / (far - near), 0, 1))
+    seen = 1.0 if actor.shown is None else actor.shown[index]
+    return np.asarray(seen * np.clip((far - _turned(actor, index).min(-1)) / (far - near), 0, 1), np.float32)
+
+
+def _turned(actor: Actor, index: Index) -> Float:
+    """Radians between the head in frames `index` (...) and in each reference, (..., K)."""
+    turns = actor.turns
+    return np.linalg.norm(turns[actor.references.frame] - turns[index][..., None, :], axis=-1).astype(np.float32)

@@ -6,18 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from native.composite.field import OUTLIER, field_size
 from native.planes import cut, from_rgb, planes, to_rgb
 
 Float = NDArray[np.float32]
-OUTLIER = 16.0
-"""A ring pixel that differs by this much (root mean square, of 255) counts half: it shows something else, not other light."""
-_COARSE = 40  # the colour field is smooth: it is computed at this size
-
-
-def field_size(height: int, width: int) -> tuple[int, int, float]:
-    """Columns and rows of the colour field of a patch, and the scale."""
-    scale = min(1.0, _COARSE / max(height, width))
-    return max(2, round(width * scale)), max(2, round(height * scale)), scale
 
 
 def colour_field(frame: Float, patch: Float, ring: Float, shade: float) -> Float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native.composite.cpu import OUTLIER
+from native.composite.field import OUTLIER
 from native.planes import cut, from_rgb, planes, to_rgb
 
 Float = NDArray[np.float32]

@@ -4,6 +4,7 @@ typedef unsigned char u8;
 typedef unsigned short half_bits;  // IEEE 754 binary16
 typedef unsigned int u32;
 typedef unsigned long long u64;
+typedef long long i64;
 
 #ifdef MYTALK_HOST
 #include <cmath>
@@ -54,3 +55,13 @@ static __device__ float between(float value, float low, float high) {  // a NaN 
 }
 
 static __device__ u32 pair(float first, float second) { return (u32)narrow(first) | (u32)narrow(second) << 16; }
+
+static __device__ float whole(float value) { return (float)(int)(between(value, 0, 255) + 0.5f); }
+
+static __device__ u32 rounded(u32 bits) { return (u32)whole(widen((half_bits)bits)); }  // a colour of 255 as a byte
+
+static __device__ int mirrored(int at, int length) {  // beyond the border, which is not repeated
+    if (length < 2) return 0;
+    while (at < 0 || at >= length) at = at < 0 ? -at : 2 * length - 2 - at;
+    return at;
+}

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +16,9 @@ from pathlib import Path
 from native.kept import cache_folder, keep, kept
 
 OPERATORS = {
-    "warp": ("warp_bin", "warp"),
+    "warp": ("warp_edges", "warp_bin", "warp_field", "warp"),
+    "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
+    "interior": ("interior_light", "interior"),
     "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
 }
 """The kernels of each operator, in the order in which they are launched."""
@@ -86,7 +89,7 @@ class HostKernels:
 
 
 def host(operator: str, folder: Path) -> HostKernels:
-    """The same source for the CPU, built into `folder`. Raises CompileError without a C++ compiler."""
+    """The same source for the CPU, built into `folder` if it is not there. Raises CompileError without a C++ compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise CompileError("No C++ compiler is here: apt-get install g++")
@@ -99,12 +102,17 @@ def host(operator: str, folder: Path) -> HostKernels:
         f" for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) {kernel}(sessions, count); }}"
         for kernel in OPERATORS[operator]
     ]
-    text, built = folder / f"{operator}.cpp", folder / f"{operator}.so"
-    text.write_text("\n".join(lines))
-    command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(text), "-o", str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CompileError(done.stderr)
+    text = "\n".join(lines)
+    built = folder / f"{operator}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as building:
+            code, library_file = Path(building) / f"{operator}.cpp", Path(building) / "built.so"
+            code.write_text(text)
+            command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(code), "-o", str(library_file)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(done.stderr)
+            library_file.replace(built)
     library = ctypes.CDLL(str(built))
     return HostKernels(library, library.descriptor())
 

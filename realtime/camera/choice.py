@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from realtime.camera.devices import cameras, choose, microphones, no_camera, outputs
-from realtime.camera.run import Plan
 from realtime.camera.sinks import Camera, DriverCamera, FileCamera
 from realtime.camera.sound import Ear, Mouth
+from realtime.camera.stage import Door, Plan
 from realtime.clock import WallClock
 from realtime.errors import OutputFault
 from realtime.server.pcm import rate_of
@@ -26,7 +27,7 @@ class Wishes:
     camera: str | None = None
 
 
-def plan_of(wishes: Wishes, home: Path, *, actor: str, speech: Path | None, rate: int, to: str) -> Plan:
+def plan_of(wishes: Wishes, home: Path, *, actor: str, speech: str = "", rate: int = 16_000, to: str = "", **rest: Any) -> Plan:
     """Choose the devices, and remember them in `home`. Raises DeviceFault, SettingsFault, OutputFault."""
     before = _remembered(home)
     microphone = wishes.microphone or before.microphone or "default"
@@ -35,12 +36,20 @@ def plan_of(wishes: Wishes, home: Path, *, actor: str, speech: Path | None, rate
     ear = None if speech else Ear(choose(microphones(), microphone, "microphone"), clock)
     mouth = None if output == "none" else Mouth(choose(outputs(), output, "output"), clock)
     name = wishes.camera or before.camera or ("none" if to else "")
-    plan = Plan(actor, _camera(name), ear, mouth, speech, rate_of(rate), to)
+    plan = Plan(actor, _camera(name), ear, mouth, _speech(speech), rate_of(rate), to, **rest)
     # names, not numbers: numbers change when something is plugged in
     chosen_ear = ear.device.name if ear and microphone != "default" else before.microphone
     chosen_mouth = mouth.device.name if mouth and output != "default" else wishes.output or before.output
     _remember(home, Wishes(chosen_ear if wishes.microphone != "default" else "default", chosen_mouth, wishes.camera or before.camera))
     return plan
+
+
+def _speech(said: str) -> Path | Door | None:
+    if "://" not in said:
+        return Path(said) if said else None
+    from realtime.camera.doors import door_of
+
+    return door_of(said)
 
 
 def _camera(name: str) -> Camera | None:

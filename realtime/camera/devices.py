@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,8 @@ INSTALL = {
     "win32": "Install OBS 30 or newer: its virtual camera comes with it",
 }
 """How a virtual camera gets onto a system, by `sys.platform`."""
+PORTAUDIO = threading.Lock()
+"""PortAudio is one, and takes one call at a time."""
 _FILE = "or give Chromium a file: --camera camera.y4m."
 
 
@@ -53,7 +59,18 @@ def sounddevice() -> Any:
     except (ImportError, OSError) as error:
         what = "pip install 'mytalk-live[camera]'" if isinstance(error, ImportError) else "sudo apt install libportaudio2"
         raise SettingsFault("Sound devices need PortAudio, which is not installed.", f"Install it: {what}") from error
+    _hush_alsa()
     return module
+
+
+@functools.cache
+def _hush_alsa() -> Any:
+    """ALSA writes on stderr whatever it meets; PortAudio says what matters. Returns what ALSA calls from now on."""
+    words = (ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+    nothing = ctypes.CFUNCTYPE(None, *words)(lambda *_: None)
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(nothing)
+    return nothing
 
 
 def microphones() -> list[Device]:
@@ -115,8 +132,9 @@ def plugged(device: Device, side: str) -> str:
 
 def _devices(many: str, channels: str, side: int) -> list[Device]:
     module = sounddevice()
-    module._terminate()  # PortAudio looks once for what is plugged in: let it look now
-    module._initialize()
+    with PORTAUDIO:
+        module._terminate()  # PortAudio looks once for what is plugged in: let it look now
+        module._initialize()
     known = module.query_devices()
     server = next((n for n, device in enumerate(known) if device["name"] == "pulse" and device[channels] > 0), None)
     if server is not None and (listed := _at_server(many)) is not None:

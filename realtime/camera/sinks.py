@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import threading
@@ -40,10 +41,26 @@ class Camera(Protocol):
         ...
 
 
+class Away(Protocol):
+    """Where pictures and sound go as well: a file, an address."""
+
+    fault: str
+    """What became of it, if that is no good."""
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick leaves now; it never waits. Without a picture the last stays."""
+        ...
+
+    async def close(self) -> None:
+        """No more; what has left arrives."""
+        ...
+
+
 class FileCamera:
     """A one-frame .y4m, written over in place: `--use-file-for-fake-video-capture` of Chromium and Chrome."""
 
-    latency = 0.03
+    latency = 0.042
+    """Chromium looks every 33 ms, and shows what it saw some 25 ms later."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -92,7 +109,10 @@ class DriverCamera:
         """See `Camera.show`."""
         if self._camera is None:
             self.open(picture.shape[1], picture.shape[0] * 2 // 3)
-        self._camera.send(picture.reshape(-1))
+        try:
+            self._camera.send(picture.reshape(-1))
+        except (RuntimeError, OSError) as error:
+            raise DeviceFault(f"The camera {self.name} is gone: {str(error).rstrip('.')}.", no_camera().hint) from error
 
     def close(self) -> None:
         """See `Camera.close`."""
@@ -123,15 +143,18 @@ class Stream:
         self._thread.start()
 
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """A tick leaves; it never waits."""
+        """See `Away.show`."""
         self._first = tick if self._first is None else self._first
         try:
             self._ticks.put_nowait((tick - self._first, sound, picture))
         except queue.Full:
             self.left_out += 1
 
-    def close(self) -> None:
-        """Write what waits, and end the file."""
+    async def close(self) -> None:
+        """See `Away.close`."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
         with suppress(queue.Full):
             self._ticks.put(None, timeout=2.0)
         self._thread.join(5.0)

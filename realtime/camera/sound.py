@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.camera.devices import Device, DeviceFault, plugged, sounddevice
+from realtime.camera.devices import PORTAUDIO, Device, DeviceFault, plugged, sounddevice
 from realtime.camera.drift import Bridge
 from realtime.clock import Clock
 from realtime.pacer import Kind
@@ -24,13 +24,16 @@ BLOCK_S = 0.01
 DEAF_S = 0.8
 """A device whose callback did not come for so long is gone."""
 FIRST_S = 2.0
-"""A device that was just opened has so long for its first block."""
+"""A device that was just opened has so long to come into its stride."""
 ASK_S = 0.5
 """A sound server lets a stream go on at another device when its own goes; so it is asked this often whether it is there."""
 AGAIN_S = 0.25
 """After so long it is tried again."""
-SPARE_S = 0.012
-"""What is left in a buffer at the least; it grows where that is too little."""
+EASE = 0.02
+"""How much of what a callback says of its device's latency counts."""
+MOST_AHEAD_S = 0.5
+SPARE_S = 0.006
+"""What is left in a buffer at the least, beyond what its two sides are early and late by; it grows where that is too little."""
 MOST_S = 0.16
 """More than this never waits."""
 
@@ -44,7 +47,7 @@ class _Line:
         self.device, self._clock = device, clock
         self._lock = threading.Lock()
         self._open: Any = None
-        self._called = 0.0
+        self._called = self._patience = 0.0
         self.level = 0.0
         """Loudness of the last block, 0 to 1."""
         self.returns = 0
@@ -57,7 +60,7 @@ class _Line:
     @property
     def runs(self) -> bool:
         """Whether sound flows."""
-        return self._open is not None and self._open.active and self._clock.now() - self._called < DEAF_S
+        return self._open is not None and self._open.active and self._clock.now() < max(self._called + DEAF_S, self._patience)
 
     def open(self) -> None:
         """Open the device: at 48 kHz and one channel if it can, else as it likes. Raises DeviceFault."""
@@ -69,15 +72,16 @@ class _Line:
             os.environ[self._variable] = self.device.server
             os.environ.setdefault("PULSE_LATENCY_MSEC", "20")  # else what nobody asks for in a hurry comes every two seconds
         try:
-            about = module.query_devices(self.device.index)
-            tries = [(WIRE_RATE, 1), (WIRE_RATE, min(2, about[self._channels])), (int(about["default_samplerate"]), about[self._channels])]
-            self._open = self._first(module, tries)
+            with PORTAUDIO:
+                about = module.query_devices(self.device.index)
+                own = int(about["default_samplerate"]), about[self._channels]
+                self._open = self._first(module, [(WIRE_RATE, 1), (WIRE_RATE, min(2, own[1])), own])
         except module.PortAudioError as error:
             raise DeviceFault(
                 f"{self.device.name} cannot be opened: it is busy, or was unplugged.",
                 "Close other programs that use it, or choose another: mytalk devices",
             ) from error
-        self._called = max(self._called, self._clock.now() + FIRST_S - DEAF_S)
+        self._patience = self._clock.now() + FIRST_S
         self.latency = float(self._open.latency)
 
     def _first(self, module: Any, tries: list[tuple[int, int]]) -> Any:
@@ -125,9 +129,9 @@ class _Line:
         """Let go of the device."""
         stream, self._open = self._open, None
         if stream is not None:
-            with contextlib.suppress(sounddevice().PortAudioError):
+            with PORTAUDIO, contextlib.suppress(sounddevice().PortAudioError):
                 stream.abort()
-            with contextlib.suppress(sounddevice().PortAudioError):
+            with PORTAUDIO, contextlib.suppress(sounddevice().PortAudioError):
                 stream.close()
 
     def _ready(self) -> None:
@@ -206,8 +210,16 @@ class Mouth(_Line):
 
     def _call(self, data: Any, frames: int, times: Any, status: Any) -> None:
         self._called = self._clock.now()
+        ahead = times.outputBufferDacTime - times.currentTime
+        if 0 < ahead < MOST_AHEAD_S:  # some drivers know nothing of it
+            self.latency += EASE * (ahead - self.latency)
         with self._lock:
             data[:] = self.bridge.take(frames, self._called)[:, None]
+
+    def hush(self) -> None:
+        """What waits is not heard any more."""
+        with self._lock:
+            self.bridge.clear()
 
     def say(self, sound: Float) -> float:
         """A tick of the voice; returns in how many seconds its first sample will be heard."""
@@ -217,6 +229,6 @@ class Mouth(_Line):
         with self._lock:
             if self.bridge.depth > 2 * MOST_S:  # nobody takes
                 self.bridge.clear()
-            wait = self.bridge.depth
+            wait = self.bridge.wait
             self.bridge.put(sound, self._clock.now())
         return wait + self.latency

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live as Screen
 from rich.text import Text
 
-from realtime.camera.run import Live
+from realtime.camera.stage import Live
 from realtime.clock import Clock, WallClock
 
 EVERY_S = 0.1
@@ -30,7 +30,7 @@ def line(figures: dict[str, object]) -> Text:
     text.append(f"  {figures['fps']:5.1f} fps  delay {'-' if added is None else f'{added:.0f}'} ms")
     text.append(f"  drift {figures['drift_in_ppm']:+d} / {figures['drift_out_ppm']:+d} ppm")
     text.append(f"  buffers {figures['depth_in_ms']:.0f} / {figures['depth_out_ms']:.0f} ms")
-    text.append("  space: pause, Ctrl-C: end" if sys.stdin.isatty() else "", style="dim")
+    text.append(f"  space: {'talk' if figures['push_to_talk'] else 'pause'}, Ctrl-C: end" if sys.stdin.isatty() else "", style="dim")
     return text
 
 
@@ -40,7 +40,7 @@ async def look(live: Live, quiet: bool) -> None:
     while live.plan.camera and not live.stage.shown:
         await clock.sleep_until(clock.now() + 0.02)
     name = live.plan.camera.name if live.plan.camera else live.plan.to
-    sys.stdout.write(f"{live.plan.actor} is on {name}\n")
+    sys.stdout.write("\n".join([f"{live.plan.actor} is on {name}", *live.doors]) + "\n")
     sys.stdout.flush()
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -69,7 +69,7 @@ def _keys(live: Live) -> Iterator[None]:
 
     def read() -> None:
         if sys.stdin.read(1) == " ":
-            live.pause()
+            live.toggle()
 
     tty.setcbreak(number)
     loop.add_reader(number, read)

@@ -21,7 +21,7 @@ from realtime.clock import Clock, WallClock
 from realtime.engine import Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs
-from realtime.server import actors, speech, watch, whip
+from realtime.server import actors, child, speech, watch, whip
 from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
 from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
@@ -150,6 +150,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     set_encoders()
     app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
     await app[ENGINE].start()
+    await asyncio.to_thread(child.warm)
     background = [
         asyncio.create_task(app[METRICS].watch_loop(), name="loop lag"),
         asyncio.create_task(_measure_wires(app), name="wires"),

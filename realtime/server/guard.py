@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import secrets
@@ -15,7 +16,7 @@ from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import fault_of, problem
 from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
-from realtime.server.options import Options, is_loopback
+from realtime.server.options import Options, is_loopback, link_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _CORS = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
     "Access-Control-Max-Age": "600",
 }
-_SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After"
+_SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After, Access-Control-Allow-Methods"
 
 
 @dataclass
@@ -169,10 +170,14 @@ def cors(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _preflight(request: web.Request, methods: list[str]) -> web.Response:
-    headers = {"Allow": ", ".join(methods)} | _CORS
+    response = web.Response(status=200, headers={"Allow": ", ".join(methods)} | _CORS)
     if request.path.endswith(("/sessions", "/viewers")):
-        headers["Accept-Post"] = "application/sdp"
-    return web.Response(status=200, headers=headers)
+        response.headers["Accept-Post"] = "application/sdp"
+        with contextlib.suppress(WrongSecret):  # who may begin learns of the ICE servers before the first offer
+            request.app[GUARD].who(request)
+            for server in request.app[GUARD].options.ice:
+                response.headers.add("Link", link_of(server))
+    return response
 
 
 def _http_fault(error: web.HTTPException) -> Fault:

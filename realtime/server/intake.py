@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from realtime.pacer import Kind
-from realtime.timeline import WIRE_RATE, WIRE_TICK, Float, fade_in
+from realtime.timeline import WIRE_RATE, WIRE_TICK, Float, fade_in, joined
 
 CUSHION = WIRE_RATE // 50
 """Samples that a buffer gathers beyond a tick before it gives: what 20 ms of jitter needs. A microphone's own grows with each hole
@@ -151,10 +151,7 @@ class Microphone:
         samples = min(samples, len(self._sound) - CROSS)
         if samples <= 0:
             return
-        old, kept = self._sound[:CROSS], self._sound[samples:].copy()
-        ramp = np.linspace(0, 1, CROSS, dtype=np.float32)
-        kept[:CROSS] = old * (1 - ramp) + kept[:CROSS] * ramp
-        self._sound = kept
+        self._sound = joined(self._sound, self._sound[samples:], CROSS)
         self.dropped += samples
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -46,6 +47,7 @@ class Metrics(Collector):
         self._batch = self._histogram("engine_batch", "Conversations in a step of the engine", (1, 2, 3, 4, 6, 8, 16))
         self._lag = self._histogram("loop_lag_seconds", "How late the event loop was", _LAGS)
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)  # memory, descriptors, processor time
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(f"mytalk_{name}", words, labels, registry=self._registry)
@@ -106,6 +108,7 @@ class Metrics(Collector):
             "mytalk_peers": ("Peers now, viewers included", self._sessions.peers),
             "mytalk_capacity": ("Sessions that this machine carries", self._sessions.capacity),
             "mytalk_sessions_refused": ("Sessions that there was no room for", self._sessions.refused),
+            "mytalk_tasks": ("Tasks of the event loop", len(asyncio.all_tasks())),
             "mytalk_engine_ready": ("Whether the engine is up", int(self._engine.ready)),
             "mytalk_engine_restarts": ("How often the engine was started again", self._engine.restarts),
             "mytalk_engine_every": ("Of so many pictures one is made; 1 where the machine keeps up", self._engine.every),

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from aiortc import MediaStreamTrack, RTCCertificate, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.clock import current_ntp_time
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
 from OpenSSL import SSL
 
@@ -15,9 +17,10 @@ from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
-from realtime.server.sdp import fragment_of, in_short_packets, offer_of, open_ended
+from realtime.server.sdp import fragment_of, offer_of, open_ended
+from realtime.server.senders import tell
 from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
-from realtime.timeline import Float
+from realtime.timeline import TICK_S, Float
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,13 @@ class _Certificate(RTCCertificate):
         return context
 
 
+def connection_of(ice: Sequence[RTCIceServer]) -> RTCPeerConnection:
+    """A new connection, with a certificate of ours."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
+    setattr(connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
+    return connection
+
+
 class Peer:
     """Make it, `answer` an offer, `show` it ticks, and `close` it. `gone` is called once when the peer has left."""
 
@@ -49,9 +59,9 @@ class Peer:
         self.tag = f'"{secrets.token_hex(6)}"'
         """The strong entity tag of its ICE session (RFC 9725)."""
         self._clock, self._gone, self._hear = clock, gone, hear
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
-        setattr(self._connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
+        self._connection = connection_of(ice)
         self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
+        self._zero: int | None = None  # NTP time at which media time was 0
         self._username = ""
         self._expecting: asyncio.Task[None] | None = None
         self._ended = False
@@ -72,25 +82,34 @@ class Peer:
                 transceiver.sender._stream_id = self.name  # one stream: receivers keep its sound and pictures in step
                 if transceiver.kind == "video" or self._hear is None:
                     transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
+                track = self._pictures if transceiver.kind == "video" else self._sounds
+                tell(transceiver.sender, partial(self._media_ntp, track))
             prefer(connection)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # the peer's border: aiortc raises anything at an odd offer
             log.info("offer refused: %s: %s", type(error).__name__, error)
             raise UnfitOffer("The offer cannot be answered.", "Offer VP8 or H.264 and Opus, as browsers do.") from error
         self._expecting = asyncio.create_task(self._expect(), name=f"expect {self.name}")
-        answer = connection.localDescription.sdp
-        return answer if self._hear is None else in_short_packets(answer)
+        return str(connection.localDescription.sdp)
 
     @property
     def connected(self) -> bool:
         """Whether media flow."""
         return self._connection.connectionState == "connected"
 
-    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """A tick leaves now. Without a picture the peer keeps its last."""
+    def say(self, tick: int, sound: Float) -> None:
+        """See `surroundings.Outlet.say`."""
+        if self._zero is None:
+            self._zero = current_ntp_time() - _ntp(tick * TICK_S)
         self._sounds.put(tick, sound)
+
+    def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """See `surroundings.Outlet.show`."""
         if picture is not None:
             self._pictures.put(tick, picture)
+
+    def _media_ntp(self, track: PictureTrack | SoundTrack) -> int:
+        return (self._zero or 0) + _ntp(track.taken_s)
 
     def hush(self) -> None:
         """Sound that has not left yet does not leave any more."""
@@ -143,3 +162,7 @@ class Peer:
             if transceiver.receiver.track is track:
                 hear_at_once(transceiver.receiver)
         self._hear(track)
+
+
+def _ntp(seconds: float) -> int:
+    return int(seconds * (1 << 32))

@@ -53,6 +53,9 @@ class Recording:
         """Whether it is still being made."""
         return self._thread.is_alive()
 
+    def say(self, tick: int, sound: Float) -> None:
+        """See `surroundings.Outlet.say`: it comes again with its picture."""
+
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
         """See `surroundings.Outlet.show`."""
         self._first = tick if self._first is None else self._first

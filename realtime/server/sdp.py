@@ -48,11 +48,6 @@ def open_ended(offer: str) -> str:
     return re.sub(r"(?m)^a=(candidate:.*\.local .*|end-of-candidates.*)\r?\n", "", offer)
 
 
-def in_short_packets(answer: str) -> str:
-    """The answer that asks for 10 ms of sound in a packet (ptime), half of what browsers gather by themselves before they send."""
-    return re.sub(r"(?m)^(m=audio .*\r\n(?:[^m].*\r\n)*?a=mid:.*\r\n)", r"\1a=ptime:10\r\n", answer)
-
-
 @dataclass(frozen=True)
 class Fragment:
     """What a trickle-ICE fragment (RFC 8840) says."""

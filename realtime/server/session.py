@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,16 @@ from av import AudioFrame
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
-from realtime.media import SOUNDS, read_speech
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
+from realtime.server.files import Files
 from realtime.server.intake import Live, Microphone, Speech, Stream, Streams, ToEngine
+from realtime.server.leaving import Leaving
 from realtime.server.peer import Peer
 from realtime.server.surroundings import Figures, Follower, Interrupted, Outlet, State, Surroundings
 from realtime.server.tracks import mono
 from realtime.timeline import Float
 
-FILES = 8
-"""Sound files that may wait."""
-LONGEST_S = 3600.0
-"""Seconds of one sound file that are spoken."""
-SOON = 2 * timeline.WIRE_RATE
-"""Samples before whose end the next file is opened: files that wait are files, not memory."""
 VIEWERS = 4
 """Peers that may watch a session beside the one that began it."""
 DEAF_S = 1.0
@@ -59,7 +54,7 @@ class Session:
         self._microphone: Live | None = None
         self._heard_at = 0.0
         self._streams = Streams()
-        self._files: asyncio.Queue[Path] = asyncio.Queue(FILES)
+        self._files = Files(self._streams, around.clock)
         self.generation = 0
         """Raised by each interruption: what is of an older one does not leave any more."""
         self._to_engine = ToEngine()
@@ -68,17 +63,17 @@ class Session:
         self._open = False  # the engine has the conversation
         self._sequence = 0
         self._answers = 0
-        self._asked: deque[Speech] = deque()  # given to the engine, picture not back yet
-        self._waiting: deque[tuple[Speech, Picture]] = deque()
-        self._last: Picture | None = None
-        self._last_sound: float | None = 0.0  # where the last sound ended; None after a hold
+        self._leaving = Leaving(self.outlets, self._shown)
+        self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
         self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
         self._figures = Figures()
         self.underruns = 0
         """Ticks of silence in the middle of speech, because none had come."""
-        self.trouble: Fault | None = None
+        self.skipped = 0
+        """Samples of live speech that were dropped to stay current."""
+        self._refusal: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
     async def answer(self, offer: str) -> str:
@@ -92,7 +87,7 @@ class Session:
         self._talk = self._engine.open(self.actor, self)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
-            asyncio.create_task(self._read_files(), name=f"files {self.name}"),
+            asyncio.create_task(self._files.run(), name=f"files {self.name}"),
         ]
         self._log.info("begins: actor %s", self.actor)
 
@@ -134,7 +129,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._forget_files()
+        self._files.end()
         for follower in list(self.followers):
             follower.ended()
         for outlet in list(self.outlets):
@@ -144,12 +139,9 @@ class Session:
 
     # speech in
 
-    def speak(self, file: Path) -> None:
-        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy."""
-        try:
-            self._files.put_nowait(file)
-        except asyncio.QueueFull:
-            raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.") from None
+    async def speak(self, file: Path) -> None:
+        """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy, UnknownSession and MediaFault."""
+        await self._files.put(file)
 
     def say(self, stream: Stream, sound: Float) -> None:
         """Samples of made speech, mono, 48 kHz. Who says asks for the stream's `room` first."""
@@ -158,19 +150,16 @@ class Session:
     def interrupt(self) -> Interrupted:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
-        self._forget_files()
-        flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
+        self._files.clear()
+        flying = [speech.stream for speech in self._leaving.asked if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
-        self._asked = deque(speech.hushed() for speech in self._asked)
-        self._waiting = deque((speech.hushed(), picture) for speech, picture in self._waiting)
         if self._microphone:
             self._microphone.clear()
         self._to_engine = ToEngine()
         if self._open:
             self._engine.interrupt(self._talk)
-        for outlet in self.outlets:
-            outlet.hush()
-        self._last_sound, self._speaking = 0.0, None
+        self._leaving.hush()
+        self._speaking = self._cut = None
         heard = dropped = 0
         for stream in streams:
             played, begun = stream.played, stream.begun
@@ -181,16 +170,17 @@ class Session:
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
 
-    def _forget_files(self) -> None:
-        while not self._files.empty():
-            self._files.get_nowait().unlink(missing_ok=True)
+    @property
+    def trouble(self) -> Fault | None:
+        """What was wrong: with its actor, or with the file that was read last."""
+        return self._refusal or self._files.trouble
 
     @property
     def state(self) -> State:
         """What it does."""
         if self._ended:
             return State.ENDED
-        if not self.peer.connected or self._last is None:
+        if not self.peer.connected or self._leaving.last is None:
             return State.CONNECTING
         if self._streams or self._speaking is not None:
             return State.SPEAKING
@@ -204,7 +194,8 @@ class Session:
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of what it shows, once it does."""
-        return None if self._last is None else (self._last.shape[1], self._last.shape[0] * 2 // 3)
+        last = self._leaving.last
+        return None if last is None else (last.shape[1], last.shape[0] * 2 // 3)
 
     def report(self) -> dict[str, Any]:
         """Its state and figures, for JSON. Delays: from the arrival of a tick's last sample to its picture leaving."""
@@ -233,9 +224,9 @@ class Session:
             "skips": pacer.skipped if pacer else 0,
             "lag_ticks": pacer.lag if pacer and pacer.started else 0,
             "waiting_ms": round(self._streams.waiting / timeline.WIRE_RATE * 1000),
-            "queue_depth": len(self._asked) + len(self._waiting),
+            "queue_depth": len(self._leaving),
             "underruns": self.underruns,
-            "dropped_ms": round(self._microphone.dropped / timeline.WIRE_RATE * 1000) if self._microphone else 0,
+            "dropped_ms": round((self.skipped + (self._microphone.dropped if self._microphone else 0)) / timeline.WIRE_RATE * 1000),
             "engine_restarts": self._engine.restarts,
         }
 
@@ -247,9 +238,7 @@ class Session:
             self._pacer = Pacer(look_ahead)
         else:
             self._pacer.reset()
-            self._streams.give_back([*(speech for speech, _ in self._waiting), *self._asked])
-        self._asked.clear()
-        self._waiting.clear()
+            self._streams.give_back(self._leaving.renew())
         self._sequence = self._answers = 0
         self._to_engine = ToEngine()
         self._open = True
@@ -264,15 +253,17 @@ class Session:
             return
         self._pacer.answered()
         self._answers += 1
-        if self._answers > self._pacer.look_ahead and self._asked:
-            picture = picture if picture is not None else self._last
-            if picture is not None:
-                self._waiting.append((self._asked.popleft(), picture))
-            self._release()
+        if self._answers <= self._pacer.look_ahead:
+            return
+        self._leaving.came(picture)
+        if not self._pacer.started:
+            self._pacer.begin()
+            self._say(self._pacer.left - 1)
+        self._leaving.show()
 
     def refused(self, fault: Fault) -> None:
         """See `Listener.refused`."""
-        self.trouble = fault
+        self._refusal = fault
         self._log.warning("%s", fault)
         self._later(self.close())
 
@@ -308,54 +299,43 @@ class Session:
         stream = self._streams.next(now)
         kind = Kind.STREAM if stream else Kind.LIVE if self._microphone and self._microphone.ready else Kind.SILENCE
         step = pacer.tick(kind, self._open)
-        for tick in range(pacer.left - step.holds, pacer.left):
-            self._hold(tick)
-        if step.holds:
-            self._around.gauges.held(step.holds)
         if step.feed:
             speech = self._take(kind, stream, now)
-            self._asked.append(speech)
+            self._leaving.ask(speech)
             self._engine.hear(self._talk, self._sequence, self._to_engine(speech.sound))
             self._sequence += 1
-        self._release()
+        elif kind is Kind.LIVE and pacer.started:
+            self._skip()
+        if step.leaves:
+            self._say(pacer.left - 1)
+        elif step.holds:
+            self._leaving.hold(pacer.left - 1)
+            self._around.gauges.held(1)
+        self._leaving.show()
 
     def _take(self, kind: Kind, stream: Stream | None, now: float) -> Speech:
         if stream:
             return stream.take(now)
         hole = self._streams.starve()
+        cut, self._cut = self._cut, None
         if self._microphone and kind is Kind.LIVE:
-            return self._microphone.take()
+            speech = self._microphone.take()
+            return speech if cut is None else replace(speech, sound=timeline.joined(cut, speech.sound))
         if self._microphone:
             hole = self._microphone.starve() or hole
         self.underruns += hole
         return Speech(Kind.SILENCE, _SILENCE, now)
 
-    def _hold(self, tick: int) -> None:
-        for outlet in list(self.outlets):
-            outlet.show(tick, timeline.fade_from(self._last_sound or 0.0), self._last)
-        self._last_sound = None
+    def _skip(self) -> None:
+        """Drop a tick of live speech, so that what follows is not late; the cut is not heard as a click."""
+        if self._microphone:
+            speech = self._microphone.take()
+            self._cut = speech.sound if self._cut is None else self._cut
+            self.skipped += len(speech.sound)
 
-    def _release(self) -> None:
-        """Sound and picture of a tick leave together."""
-        if self._pacer is None:
-            return
-        for tick in self._pacer.release(len(self._waiting)):
-            speech, picture = self._waiting.popleft()
-            sound = speech.sound if self._last_sound is not None else timeline.fade_in(speech.sound)
-            for outlet in list(self.outlets):
-                outlet.show(tick, sound, picture)
-            self._last, self._last_sound = picture, float(sound[-1])
-            now = self._clock.now()
-            self._figures.times.append(now)
-            silent = speech.kind is Kind.SILENCE
-            self._around.gauges.left(None if silent else now - speech.arrived)
-            if not silent:
-                self._figures.delays.append(now - speech.arrived)
-                self._spoke_at = now
-            self._tell(tick, speech)
-
-    def _tell(self, tick: int, speech: Speech) -> None:
-        """Let followers know how the speech goes on."""
+    def _say(self, tick: int) -> None:
+        """The sound of a tick leaves, and followers hear how the speech goes on."""
+        speech = self._leaving.say(tick)
         before, self._speaking = self._speaking, speech.stream
         if before is not None and speech.stream is not before:
             self._all("played", before)
@@ -368,11 +348,20 @@ class Session:
             elif tick % TELL == 0:
                 self._all("played", speech.stream)
 
+    def _shown(self, speech: Speech) -> None:
+        left = self._clock.now()
+        self._figures.times.append(left)
+        silent = speech.kind is Kind.SILENCE
+        self._around.gauges.left(None if silent else left - speech.arrived)
+        if not silent:
+            self._figures.delays.append(left - speech.arrived)
+            self._spoke_at = left
+
     def _all(self, what: str, stream: Stream) -> None:
         for follower in list(self.followers):
             getattr(follower, what)(stream)
 
-    # microphone and files
+    # microphone
 
     def listen(self, microphone: Live) -> None:
         """Hear a live source of one's own, in place of the peer's microphone."""
@@ -394,36 +383,6 @@ class Session:
                 self._heard_at = self._clock.now()
                 microphone.put(mono(frame), self._heard_at)
         self._microphone = None
-
-    async def _read_files(self) -> None:
-        """Decode one file after the other, in a thread, no faster than it is spoken."""
-        while True:
-            file = await self._files.get()
-            stream, generation = Stream(), self.generation
-            try:
-                while self._streams.waiting > SOON and generation == self.generation:
-                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-                await self._read_file(file, stream, generation)
-            except Fault as fault:
-                self.trouble = fault
-            except Exception:  # noqa: BLE001  the session's border
-                self._log.exception("a file ends early")
-            finally:
-                stream.end()
-                file.unlink(missing_ok=True)
-
-    async def _read_file(self, file: Path, stream: Stream, generation: int) -> None:
-        if generation != self.generation:
-            return
-        self.trouble = None
-        blocks = read_speech(file, timeline.WIRE_RATE, formats=SOUNDS)
-        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-            while not stream.room and generation == self.generation:
-                await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-            if generation != self.generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
-                return
-            if len(block):
-                self.say(stream, block)
 
     # wires
 

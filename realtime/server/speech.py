@@ -17,13 +17,11 @@ from aiohttp import WSMsgType, web
 from engines.errors import Fault, SpeechFault
 from realtime import timeline
 from realtime.clock import Clock
-from realtime.errors import MediaFault
-from realtime.media import SOUNDS, probe
 from realtime.server.faults import Busy, TooLarge, WrongType
 from realtime.server.intake import Stream
 from realtime.server.keys import CLOCK
 from realtime.server.pcm import Pcm, rate_of
-from realtime.server.session import LONGEST_S, Session
+from realtime.server.session import Session
 from realtime.server.whip import find
 
 log = logging.getLogger(__name__)
@@ -56,8 +54,7 @@ async def speak(request: web.Request) -> web.StreamResponse:
     try:
         if rate is not None:
             await asyncio.to_thread(_add_header, file, rate)
-        await asyncio.to_thread(_check_sound, file)
-        session.speak(file)
+        await session.speak(file)
     except BaseException:
         file.unlink(missing_ok=True)
         raise
@@ -102,20 +99,6 @@ def _add_header(file: Path, rate: int) -> None:
     with wave.open(str(file), "wb") as out:
         out.setparams((1, 2, rate, 0, "NONE", ""))
         out.writeframes(data)
-
-
-def _check_sound(file: Path) -> None:
-    """Raises MediaFault for what is no sound file of a kind that is read here."""
-    try:
-        info = probe(file, SOUNDS)
-    except MediaFault as fault:
-        raise MediaFault(
-            "The file is damaged, or no sound file of a kind that is read here.", "Send WAV, MP3, FLAC, Ogg or MP4."
-        ) from fault
-    if not info.sound:
-        raise MediaFault("The file has no sound.", "Send a recording of speech.")
-    if (info.seconds or 0) > LONGEST_S:
-        raise MediaFault(f"The file is longer than {LONGEST_S / 60:.0f} minutes.", "Send it in parts.")
 
 
 class Talk:
@@ -249,7 +232,11 @@ def _words(text: str) -> dict[str, Any]:
 
 async def talk(request: web.Request) -> web.StreamResponse:
     """GET as a websocket: raw samples in, events out."""
-    session = find(request)
+    return await converse(request, find(request), request.app[CLOCK])
+
+
+async def converse(request: web.Request, session: Session, clock: Clock) -> web.StreamResponse:
+    """A websocket of speech to a session. Raises SpeechFault, Busy, WrongType."""
     rate = rate_of(request.query["rate"]) if "rate" in request.query else None
     if sum(isinstance(follower, Talk) for follower in session.followers) >= SOCKETS:
         raise Busy(f"A session takes {SOCKETS} websockets at a time.", "Close one.")
@@ -257,6 +244,6 @@ async def talk(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request).ok:
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
-    await Talk(session, request.app[CLOCK]).run(socket, rate)
+    await Talk(session, clock).run(socket, rate)
     await socket.close()
     return socket

@@ -30,8 +30,12 @@ class State(Enum):
 class Outlet(Protocol):
     """Where ticks go: a peer, a recording."""
 
+    def say(self, tick: int, sound: Float) -> None:
+        """The sound of a tick leaves now, ahead of its picture."""
+        ...
+
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
-        """A tick leaves now; without a picture the last stays."""
+        """The picture of a tick leaves now; without one the last stays. `sound` is what was said of the same tick."""
         ...
 
     def hush(self) -> None:

@@ -6,6 +6,7 @@ A track is pulled by its sender and has no clock of its own: what leaves, and wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -19,6 +20,8 @@ from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.timeline import PACKET, PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, fade_from, picture_pts, sound_pts
 
+BEHIND_S = 0.015
+"""A picture takes longer than its sound to be encoded, decoded and shown: measured in Chromium, with its buffers at their least."""
 FrameT = TypeVar("FrameT", AudioFrame, VideoFrame)
 
 
@@ -30,6 +33,8 @@ class _Track(MediaStreamTrack, Generic[FrameT]):
         self._clock = clock
         self._frames: deque[tuple[float, FrameT]] = deque(maxlen=most)
         self._here = asyncio.Event()
+        self.taken_s = 0.0
+        """Media time of the frame that was taken last, in seconds."""
 
     def _put(self, when: float, frame: FrameT) -> None:
         self._frames.append((when, frame))
@@ -45,6 +50,7 @@ class _Track(MediaStreamTrack, Generic[FrameT]):
         when, frame = self._frames.popleft()
         if when > self._clock.now():
             await self._clock.sleep_until(when)
+        self.taken_s = float((frame.pts or 0) * (frame.time_base or 0))
         return frame
 
     def stop(self) -> None:
@@ -69,19 +75,22 @@ class PictureTrack(_Track[VideoFrame]):
 
 
 class SoundTrack(_Track[AudioFrame]):
-    """Sound in packets of 20 ms: the first half of a tick leaves with its picture, the second half a tick later."""
+    """Sound in packets of 20 ms: the first half of a tick leaves `BEHIND_S` after its beat, the second half 20 ms later."""
 
     kind = "audio"
 
     def __init__(self, clock: Clock) -> None:
+        self._zero = math.inf
         super().__init__(clock, most=16)  # more than the event loop makes up for when it was late; what is older would only delay the rest
 
     def put(self, tick: int, sound: Float) -> None:
         """A tick's sound leaves from now on."""
         now = self._clock.now()
+        self._zero = min(self._zero, now - tick * TICK_S)  # the least late of all shows where the beats are
+        leaves = max(now, self._zero + tick * TICK_S + BEHIND_S)
         for half in (0, 1):
             packet = sound[half * PACKET : (half + 1) * PACKET]
-            self._put(now + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
+            self._put(leaves + half * TICK_S / 2, _sound_frame(packet, sound_pts(tick) + half * PACKET))
 
     def hush(self) -> None:
         """Packets that wait become silence; the first begins with a short fall, so that nothing clicks."""
@@ -104,7 +113,8 @@ def mono(frame: AudioFrame) -> Float:
 
 
 def hear_at_once(receiver: RTCRtpReceiver) -> None:
-    """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway."""
+    """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway. One that does not
+    come is given up after three others, not after 15."""
     name = "_RTCRtpReceiver__jitter_buffer"
     if isinstance(getattr(receiver, name, None), JitterBuffer):  # private: where aiortc has changed, we are slower, not broken
-        setattr(receiver, name, JitterBuffer(capacity=16, prefetch=1))
+        setattr(receiver, name, JitterBuffer(capacity=4, prefetch=1))

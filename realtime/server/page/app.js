@@ -14,6 +14,7 @@ const charts = {
 let session = null;      // { connection, url, sender, marks, stream, shown }
 let attempt = 0;         // raised by whatever makes an earlier attempt to connect pointless
 let cast = [];           // the actors
+let ice = [];            // the STUN and TURN servers that the server names
 let chosen = "";         // who is shown
 let voice = null;        // the microphone's track
 let meter = null;        // { context, analyser } of the microphone
@@ -83,6 +84,16 @@ function gathered(connection, most = 250) {
   });
 }
 
+/** Send the candidates that came after the offer, once it is known where to. */
+function trickle(next) {
+  if (!next.tag || !next.late.length) return;
+  const credentials = next.connection.localDescription.sdp.match(/^a=ice-(?:ufrag|pwd):.*$/gm).slice(0, 2);
+  const candidates = next.late.splice(0).flatMap(({ sdpMid, candidate }) => [`a=mid:${sdpMid}`, `a=${candidate}`]);
+  const body = [...credentials, "m=audio 9 UDP/TLS/RTP/SAVPF 0", ...candidates, ""].join("\r\n");
+  const headers = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": next.tag };
+  fetch(next.url, { method: "PATCH", headers, body }).catch(() => {}); // those of the offer may do
+}
+
 /** Post the offer. A machine that carries one session needs the old one gone before the next begins. */
 async function post(connection) {
   const send = () => call(`/v1/sessions?actor=${encodeURIComponent(chosen)}`, {
@@ -108,7 +119,7 @@ async function connect() {
   complain("");
   draw();
   const marks = { posted: 0, shown: 0 };
-  const connection = new RTCPeerConnection();
+  const connection = new RTCPeerConnection({ iceServers: ice });
   const stream = new MediaStream();
   connection.addTransceiver("video", { direction: "recvonly" });
   const { sender } = connection.addTransceiver(voice || "audio", { direction: "sendrecv" });
@@ -116,7 +127,12 @@ async function connect() {
     receiver.jitterBufferTarget = 0; // ms: a talk waits for what the network needs, and for nothing more
     stream.addTrack(track);
   });
-  const next = { connection, url: null, sender, marks, stream, shown: 0 };
+  const next = { connection, url: null, tag: null, late: [], sender, marks, stream, shown: 0 };
+  connection.addEventListener("icecandidate", ({ candidate }) => {
+    if (!candidate || !marks.posted) return;
+    next.late.push(candidate);
+    trickle(next);
+  });
   try {
     await connection.setLocalDescription();
     await gathered(connection);
@@ -124,6 +140,8 @@ async function connect() {
     const response = await post(connection);
     marks.answered = performance.now();
     next.url = response.headers.get("Location");
+    next.tag = response.headers.get("ETag");
+    trickle(next);
     if (mine !== attempt) return end(next);
     await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
   } catch (error) {
@@ -410,8 +428,17 @@ function showCast() {
   }));
 }
 
+/** The ICE servers of a Link header (RFC 9725): each an address, then what is needed to use it. */
+function iceServers(header) {
+  return [...(header || "").matchAll(/<([^>]+)>((?:; [a-z-]+="[^"]*")*)/g)].map(([, urls, rest]) => (
+    { urls, ...Object.fromEntries([...rest.matchAll(/; ([a-z-]+)="([^"]*)"/g)].map((found) => found.slice(1))) }
+  ));
+}
+
 async function readCast() {
-  const list = await (await call("/v1/actors")).json();
+  const [actors, door] = await Promise.all([call("/v1/actors"), call("/v1/sessions", { method: "OPTIONS" })]);
+  const list = await actors.json();
+  ice = iceServers(door.headers.get("Link"));
   cast = list.actors;
   if (!cast.some(({ name }) => name === chosen)) chosen = list.default;
   $("add").hidden = !list.may_add;

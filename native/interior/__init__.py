@@ -1,0 +1,1 @@
+"""Interior: the inside of an open mouth drawn into a patch. `op.py` is the way in."""

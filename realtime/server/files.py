@@ -1,0 +1,116 @@
+"""Sound files that a session is to speak: each is opened by a process of its own, and read no faster than it is spoken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from engines.errors import Fault
+from realtime import timeline
+from realtime.clock import Clock
+from realtime.errors import MediaFault
+from realtime.media import SOUNDS, probe, read_speech
+from realtime.server.child import Child, Limits, Say
+from realtime.server.faults import Busy, UnknownSession
+from realtime.server.intake import Stream, Streams
+
+log = logging.getLogger(__name__)
+
+FILES = 8
+"""Sound files that may wait."""
+LONGEST_S = 3600.0
+"""Seconds of one sound file that are spoken."""
+SOON = 2 * timeline.WIRE_RATE
+"""Samples before whose end the next file is opened: files that wait are files, neither memory nor processes."""
+WITHIN_S = 20.0
+"""A file of which so long nothing can be read is given up."""
+LIMITS = Limits(memory=2 << 30, cpu_s=300, output=0)
+_PIECE = timeline.WIRE_RATE  # samples in a message, at most
+
+
+def check(say: Say, file: Path) -> None:
+    """In a child: look at a file's header. Raises MediaFault for what is no sound file of a kind that is read here."""
+    try:
+        info = probe(file, SOUNDS)
+    except MediaFault as fault:
+        raise MediaFault(
+            "The file is damaged, or no sound file of a kind that is read here.", "Send WAV, MP3, FLAC, Ogg or MP4."
+        ) from fault
+    if not info.sound:
+        raise MediaFault("The file has no sound.", "Send a recording of speech.")
+    if (info.seconds or 0) > LONGEST_S:
+        raise MediaFault(f"The file is longer than {LONGEST_S / 60:.0f} minutes.", "Send it in parts.")
+
+
+def read(say: Say, file: Path) -> None:
+    """In a child: say the file's sound, float32, mono, 48 kHz, as fast as it is taken."""
+    for block in read_speech(file, timeline.WIRE_RATE, formats=SOUNDS):
+        for at in range(0, len(block), _PIECE):
+            say(block[at : at + _PIECE].tobytes())
+
+
+class Files:
+    """The files of a session, spoken one after the other: what is read of them goes to the session's streams."""
+
+    def __init__(self, streams: Streams, clock: Clock) -> None:
+        self._streams, self._clock = streams, clock
+        self._queue: asyncio.Queue[Path] = asyncio.Queue(FILES)
+        self._turn = asyncio.Lock()  # files are looked at one by one, and wait in the order in which they came
+        self._generation = 0  # raised by each interruption
+        self._ended = False
+        self.trouble: Fault | None = None
+        """What was wrong with the file that was read last."""
+
+    async def put(self, file: Path) -> None:
+        """Speak a file after those that wait already; it is deleted afterwards. Raises Busy, UnknownSession and MediaFault."""
+        async with self._turn:
+            if self._queue.full():
+                raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.")
+            async with Child(check, file, limits=LIMITS) as child:
+                await child.message(WITHIN_S)
+            if self._ended:
+                raise UnknownSession("The session has ended.", "Begin one with POST /v1/sessions.")
+            self._queue.put_nowait(file)
+
+    def clear(self) -> None:
+        """Forget those that wait, and the rest of the one that is being read."""
+        self._generation += 1
+        while not self._queue.empty():
+            self._queue.get_nowait().unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Take no more."""
+        self._ended = True
+        self.clear()
+
+    async def run(self) -> None:
+        """Read one after the other, until cancelled."""
+        while True:
+            file = await self._queue.get()
+            stream, generation = Stream(), self._generation
+            try:
+                while self._streams.waiting > SOON and generation == self._generation:
+                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
+                if generation == self._generation:
+                    self.trouble = None
+                    await self._read(file, stream, generation)
+            except Fault as fault:
+                self.trouble = fault
+            except Exception:  # the session's border
+                log.exception("a file ends early")
+            finally:
+                stream.end()
+                file.unlink(missing_ok=True)
+
+    async def _read(self, file: Path, stream: Stream, generation: int) -> None:
+        async with Child(read, file, limits=LIMITS) as child:
+            while (samples := await child.message(WITHIN_S)) is not None:
+                while not stream.room and generation == self._generation:
+                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
+                if generation != self._generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
+                    return
+                if samples:
+                    self._streams.put(stream, np.frombuffer(samples, np.float32), self._clock.now())
