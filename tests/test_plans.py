@@ -50,7 +50,7 @@ def test_every_net_is_built_for_other_architectures(architecture: str, ready: di
     by = builder(architecture)
     assert by.rtx
     for name, net in ready.items():
-        assert len(build(name, net, by, RANGES[1:])) > 0.8 * len(net), name  # the weights are in it
+        assert len(build(name, net, by, RANGES[:1])) > 0.8 * len(net), name  # the weights are in it
 
 
 def test_a_plan_is_kept_and_built_anew_where_anything_differs(ready: dict[str, bytes], tmp_path: Path) -> None:
