@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engines.errors import Fault
+from engines.errors import BackendFault, Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
 
 if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
     from engines.actor import Actor, Store
+    from engines.pipeline import Pipeline
     from realtime.settings import Settings
 
 FILE = click.Path(path_type=Path)
+BACKEND = click.option(
+    "--backend", metavar="auto|cpu|cuda|tensorrt", help="What makes the pictures [default: auto, the quickest that can]."
+)
+log = logging.getLogger(__name__)
 
 
 def _settings(given: dict[str, Any], **more: Any) -> Settings:
@@ -135,15 +142,16 @@ def remove(given: dict[str, Any], name: str) -> None:
 @click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips.")
+@BACKEND
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.pass_obj
 def dub(
     given: dict[str, Any], who: str, speech: Path, output: Path, start: float, fps: float, crf: int | None,
-    face: int | None, still: bool, expressiveness: float | None, seed: int, overwrite: bool, quiet: bool,
+    face: int | None, still: bool, expressiveness: float | None, seed: int, backend: str | None, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
-    settings = _settings(given, crf=crf, expressiveness=expressiveness)
+    settings = _settings(given, crf=crf, expressiveness=expressiveness, backend=backend)
     from realtime.dub import check_options, check_output
 
     check_options(fps, settings.crf)
@@ -153,7 +161,7 @@ def dub(
     _must_have_sound(speech)
     if not is_file and ((source.suffix and len(source.suffix) < 6) or len(source.parts) > 1):
         raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
-    options = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite}
+    options: dict[str, Any] = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite, "pipeline": _pipeline(settings)}
     if is_file:
         with _enrolled(source, face, quiet, still) as someone:
             _dub(someone, speech, output, quiet, settings, **options)
@@ -177,8 +185,9 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
     from realtime.dub import check_output
 
     check_output(output, (), overwrite=overwrite)
+    pipeline = _pipeline(settings)
     with shipped_speech() as speech:
-        _dub(_store(settings).load(settings.actor), speech, output, quiet, settings, overwrite=overwrite)
+        _dub(_store(settings).load(settings.actor), speech, output, quiet, settings, overwrite=overwrite, pipeline=pipeline)
 
 
 @mytalk.command()
@@ -192,21 +201,21 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
+@BACKEND
 @click.option("--json-logs", is_flag=True, help="Log lines of JSON, with the session's id.")
 @click.pass_obj
 def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     """Serve talking actors over WebRTC, with a page to try them."""
     settings = _settings(given, **options)
-    from engines.pipeline import Pipeline
-    from realtime.server.app import serve as run
-    from realtime.server.options import options_of
-
     if json_logs:
         from realtime.logs import json_lines
 
         logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
         logging.getLogger("realtime").setLevel(logging.INFO)
-    pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
+    pipeline = _pipeline(settings)
+    from realtime.server.app import serve as run
+    from realtime.server.options import options_of
+
     run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
 
 
@@ -228,15 +237,17 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
 )
 @click.option("--push-to-talk", is_flag=True, help="Hear nothing but while space is held on the preview's page.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
+@BACKEND
 @click.option("-q", "--quiet", is_flag=True, help="No view.")
 @click.pass_obj
 def camera(
     given: dict[str, Any], actor: str | None, microphone: str | None, output: str | None, camera: str | None, speech: str, rate: int,
-    to: str, to_secret: str, preview: int | None, push_to_talk: bool, expressiveness: float | None, quiet: bool,
+    to: str, to_secret: str, preview: int | None, push_to_talk: bool, expressiveness: float | None,
+    backend: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Be the actor in any video call: a microphone in; a camera, and the voice in step with it, out."""
-    settings = _settings(given, actor=actor, expressiveness=expressiveness)
-    from engines.pipeline import Pipeline
+    settings = _settings(given, actor=actor, expressiveness=expressiveness, backend=backend)
+    pipeline = _pipeline(settings)
     from realtime.camera.choice import Wishes, plan_of
     from realtime.camera.run import run
     from realtime.camera.view import look
@@ -253,7 +264,6 @@ def camera(
         Wishes(microphone, output, camera), settings.home, actor=settings.actor, speech=speech, rate=rate,
         to=to, secret=to_secret, preview=preview, push=push_to_talk,
     )  # fmt: skip
-    pipeline = partial(Pipeline, expressiveness=settings.expressiveness)
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
 
@@ -294,6 +304,73 @@ def bench(which: str, rest: tuple[str, ...]) -> None:
         raise SettingsFault(f"This benchmark needs {error.name}, which is not installed.", "In the source: make install") from error
 
 
+@mytalk.command()
+@click.option("--arch", "architectures", multiple=True, metavar="sm_NN", help="For cards of this architecture; may be given several times.")
+@click.option("--renderer", type=FILE, help="Also the renderer's nets in this folder, trained by: python -m engines.train renderer.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def build(architectures: tuple[str, ...], renderer: Path | None, quiet: bool) -> None:
+    """Make nets and kernels ready for a card ahead of time: for the one that is here, or for any other's architecture.
+
+    What is built lies in the cache folder; what is there already, for the same versions, is left as it is.
+    """
+    from engines.backends.found import look
+
+    cards = look().cards
+    wanted = architectures or tuple(dict.fromkeys(card.architecture for card in cards))
+    if not wanted:
+        raise BackendFault("There is no card here to build for.", "Name an architecture: mytalk build --arch sm_89; see: mytalk doctor")
+    for name in wanted:
+        if not re.fullmatch(r"sm_\d{2,3}", name):
+            raise SettingsFault(f"{name!r} is not an architecture.", "They are called sm_75, sm_86, sm_89, sm_120 and so on.")
+    from engines.backends.ahead import nets
+    from engines.backends.plans import builder, plan
+
+    builders, said = [builder(name, cards) for name in wanted], []
+    with _steps("reading the nets", quiet) as step:
+        todo = [(by, name, net) for by, (name, net) in product(builders, list(nets(renderer)))]
+        for at, (by, name, net) in enumerate(todo):
+            step(f"{name} for {by.architecture}", at, len(todo))
+            made = plan(name, net, by)
+            how = "built" if made.built else "was there"
+            said.append(f"{made.place}: {name} for {by.card or by.architecture}, {how}, {len(made.data) / 1e6:.1f} MB")
+    for line in said:
+        click.echo(line)
+    for name in wanted:
+        _compile(name)
+
+
+def _compile(architecture: str) -> None:
+    from native.cuda.compile import OPERATORS, CompileError, cubin
+    from native.kept import cache_folder
+
+    try:
+        for operator in OPERATORS:
+            cubin(operator, architecture)
+        click.echo(f"{cache_folder('kernels')}: kernels for {architecture}")
+    except CompileError as error:
+        _warn(f"the kernels are not compiled: {str(error).strip().splitlines()[0]}.")
+
+
+@mytalk.command()
+@click.pass_obj
+def doctor(given: dict[str, Any]) -> None:
+    """Say what was found on this machine and what is missing, with the command that mends it."""
+    settings = _settings(given)
+    from rich.console import Console
+
+    from engines.backends.found import look
+    from realtime.doctor import examine, lines
+
+    with _hushed(), Console(stderr=True).status("looking"):
+        findings = list(examine(settings, look()))
+    console = Console(highlight=False)
+    for line in lines(findings):
+        console.print(line, soft_wrap=True)
+    broken = [finding for finding in findings if finding.state == "broken"]
+    if broken:
+        _leave(Fault(f"What mytalk needs is not all here: {', '.join(finding.name for finding in broken)}.", broken[0].mend))
+
+
 def _must_have_sound(path: Path) -> None:
     """Refuse a file without sound before anything else is done."""
     from realtime.errors import MediaFault
@@ -303,13 +380,28 @@ def _must_have_sound(path: Path) -> None:
         raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
 
 
-def _dub(who: Actor, speech: Path, output: Path, quiet: bool, settings: Settings, **options: Any) -> None:
+def _pipeline(settings: Settings) -> Callable[[], Pipeline]:
+    """What makes the engines, on the backend that is chosen. Raises BackendFault where one was asked for that cannot be had."""
+    from engines.backends.choice import choose
+    from engines.backends.found import Found, look
+
+    found = Found() if settings.backend == "cpu" else look()
+    choice = choose(settings.backend, found)
+    # Who has a card is told without asking why it lies idle.
+    log.log(logging.WARNING if choice.reason and found.cards else logging.INFO, "%s", choice)
     from engines.pipeline import Pipeline
+
+    return partial(Pipeline, expressiveness=settings.expressiveness, backend=choice.backend)
+
+
+def _dub(
+    who: Actor, speech: Path, output: Path, quiet: bool, settings: Settings, *, pipeline: Callable[[], Pipeline], **options: Any
+) -> None:
     from realtime.dub import dub
 
-    pipeline = Pipeline(expressiveness=settings.expressiveness)
+    made = pipeline()
     with _progress(f"{who.name} speaks", quiet) as progress:
-        report = dub(who, speech, output, pipeline=pipeline, crf=settings.crf, warn=_warn, progress=progress, **options)
+        report = dub(who, speech, output, pipeline=made, crf=settings.crf, warn=_warn, progress=progress, **options)
     if not quiet:
         click.echo(f"{output}: {report.pictures} pictures, {report.seconds:.2f} s of speech.")
 
@@ -351,6 +443,19 @@ def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int | None], N
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _steps(title: str, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, where that is a terminal: what is being done, and how much of it all is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 @contextmanager
@@ -418,6 +523,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _leave(fault: Fault) -> NoReturn:
-    logging.getLogger(__name__).debug("fault", exc_info=True)
+    log.debug("fault", exc_info=True)
     _say(sentences(fault))
     sys.exit(EXIT_FAULT)

@@ -11,6 +11,7 @@ from typing import Any
 
 from platformdirs import user_data_dir
 
+from engines.backends.choice import BACKENDS
 from realtime.errors import SettingsFault
 
 FILE = "mytalk.toml"
@@ -45,6 +46,9 @@ class Settings:
     expressiveness: float = 1.0
     """How far mouths move: 1 as the actor does, 0 not at all, up to 2."""
 
+    backend: str = "auto"
+    """What runs the nets and draws: one of `engines.backends.choice.BACKENDS`."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingsFault(f"{self.port} is not a port.", "Choose one from 1 to 65535, or 0 for any that is free.")
@@ -58,6 +62,8 @@ class Settings:
                 f"An expressiveness of {self.expressiveness:g} does not exist.",
                 "Choose one from 0 (still) to 2; 1 is how the actor moves.",
             )
+        if self.backend not in BACKENDS:
+            raise SettingsFault(f"There is no backend {self.backend!r}.", f"There are: {', '.join(BACKENDS)}.")
         if not self.host or not self.actor:
             raise SettingsFault("The host and the actor must have a name.", "Leave the setting out for its default.")
 

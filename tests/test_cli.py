@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
+import logging
+import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +17,18 @@ import numpy as np
 import pytest
 
 import engines.actor
+import engines.backends.found
 import engines.pipeline
+from engines.appearance.config import NETS
+from engines.backends import weights
+from engines.backends.found import Card, Found, look
 from engines.errors import ActorFault, Fault, UnknownActor
+from engines.motion.config import EARS, LIPS
 from realtime.cli import main
 from realtime.errors import StorageFault, fault_of, problem
 from realtime.settings import Settings, load
 from tests.made import noise, write_clip, write_wav
+from tests.nets import renderer_nets
 from tests.test_dub import ACTOR, Counting
 
 Outcome = SimpleNamespace
@@ -230,3 +241,90 @@ def test_a_benchmark_that_is_not_there_is_said(mytalk: Any) -> None:
     refused = mytalk("bench", "nonsense")
     assert refused.code == 2
     assert "nonsense" in refused.err
+
+
+@pytest.fixture
+def no_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No driver, and an empty cache folder, whatever this machine has."""
+    monkeypatch.setattr(engines.backends.found, "look", partial(look, str(tmp_path / "nowhere.so")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("command", ["dub", "serve", "camera"])
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt"])
+def test_a_backend_that_cannot_be_had_ends_the_command(mytalk: Any, no_card: None, tmp_path: Path, command: str, backend: str) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    rest = {"dub": ("presenter", speech, "-o", "out.mp4"), "serve": ("--port", 0), "camera": ("--camera", "out.y4m", "--speech", speech)}[
+        command
+    ]
+    refused(mytalk(command, *rest, "--backend", backend), f"backend {backend} cannot be had", "no NVIDIA driver was found", "--backend cpu")
+
+
+def test_a_backend_may_be_set_for_all_commands(
+    mytalk: Any, counting: Any, no_card: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    speech = write_wav(tmp_path / "a.wav", noise(640))
+    monkeypatch.setenv("MYTALK_BACKEND", "tensorrt")
+    refused(mytalk("dub", "grey", speech, "-o", "out.mp4"), "backend tensorrt cannot be had")
+    refused(mytalk("dub", "grey", speech, "-o", "out.mp4", "--backend", "gpu"), "no backend 'gpu'", "auto, cpu, cuda, tensorrt")
+    with caplog.at_level(logging.INFO):
+        assert mytalk("dub", "grey", speech, "-o", "out.mp4", "--backend", "auto").code == 0
+    assert "backend cpu (tensorrt: " in caplog.text
+    card = Found("13.2", cards=(Card("NVIDIA L4", "sm_89", 24 << 30),))
+    monkeypatch.setattr(engines.backends.found, "look", lambda: card)
+    caplog.clear()
+    assert mytalk("dub", "grey", speech, "-o", "two.mp4", "--backend", "auto").code == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # whoever has a card is told why it lies idle
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_machine_without_a_card(mytalk: Any, no_card: None) -> None:
+    outcome = mytalk("doctor")
+    assert outcome.code == 0, outcome.out + outcome.err
+    for words in (
+        "as shipped",
+        "finds the presenter's face",
+        "H.264",
+        "aiortc",
+        "no NVIDIA driver was found",
+        "→ install NVIDIA's driver",
+        "takes cpu",
+    ):
+        assert words in outcome.out
+    assert "✗" not in outcome.out
+
+
+def test_the_doctor_ends_with_what_mends_a_broken_machine(
+    mytalk: Any, no_card: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(str(weights.files("engines.weights"))), tmp_path / "weights")
+    monkeypatch.setattr(weights, "files", lambda package: tmp_path / "weights")
+    (tmp_path / "weights" / LIPS).unlink()
+    outcome = mytalk("doctor")
+    refused(outcome, "not all here: motion", "Install mytalk-live again")
+    assert "✗ motion" in outcome.out
+    assert "✓ faces" in outcome.out
+
+
+def test_building_needs_an_architecture_and_names_those_that_there_are(mytalk: Any, no_card: None) -> None:
+    refused(mytalk("build"), "no card here", "--arch sm_89")
+    refused(mytalk("build", "--arch", "ada"), "'ada' is not an architecture", "sm_89")
+    refused(mytalk("build", "--arch", "sm_90"), "sm_90 cannot be built here")
+
+
+@pytest.mark.slow
+def test_what_is_built_for_an_architecture_is_built_once(mytalk: Any, no_card: None, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
+    folder, files = tmp_path / "trained", renderer_nets()
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "hashes.json").write_text(json.dumps({name: hashlib.sha256(data).hexdigest() for name, data in files.items()}))
+    for how in ("built", "was there"):
+        outcome = mytalk("build", "--arch", "sm_89", "--renderer", folder)
+        assert outcome.code == 0, outcome.err
+        *plans, kernels = outcome.out.splitlines()
+        assert "kernels for sm_89" in kernels
+        for name, line in zip((EARS, LIPS, *NETS), plans, strict=True):
+            place, _, said = line.partition(": ")
+            assert said.startswith(f"{name} for sm_89, {how}, ")
+            assert Path(place).stat().st_size > 500_000

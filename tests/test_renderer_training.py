@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
-pytest.importorskip("onnx", reason="training needs the extra `train`")
+onnx = pytest.importorskip("onnx", reason="training needs the extra `train`")
 
 from engines import face  # noqa: E402
 from engines.appearance.config import NETS  # noqa: E402
@@ -21,6 +21,7 @@ from engines.person import PRESENTER, Mouth, shape  # noqa: E402
 from engines.train.crops import Half, drawn_halves, neighbours  # noqa: E402
 from engines.train.renderer import Phase, Plan, export, judge, make_batch, show, train  # noqa: E402
 from native.planes import to_rgb  # noqa: E402
+from tests.nets import SHAPES  # noqa: E402
 from tests.people import small_actor  # noqa: E402
 
 PLAN = Plan(phases=(Phase(6, 32, 48, 2e-3),), halves=1, pairs=2, references=3)
@@ -81,3 +82,11 @@ def test_nets_of_two_trainings_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / NETS[0]).write_bytes(kept)
     with pytest.raises(WeightsFault, match="damaged"):
         FusionAppearance(tmp_path)
+
+
+def test_the_nets_whose_shapes_other_tests_know_are_those_that_are_exported(tmp_path: Path) -> None:
+    export(Renderer(), PLAN, 96, tmp_path, "a test")
+    for name in NETS:
+        now, known = (onnx.load(folder / name).graph for folder in (tmp_path, SHAPES))
+        assert [node.op_type for node in now.node] == [node.op_type for node in known.node], f"export it again, `without_weights`: {name}"
+        assert sorted(list(given.dims) for given in now.initializer) == sorted(list(given.dims) for given in known.initializer)

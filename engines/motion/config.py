@@ -9,6 +9,8 @@ from engines.backends.weights import read_said, said_of
 
 VERSION = 3
 EARS, LIPS = "ears.onnx", "lips.onnx"
+EXACT = ("age", "level")
+"""Inputs that half precision would spoil: ticks are counted beyond 2048, and angles of up to 100 are made of levels of noise."""
 
 
 @dataclass(frozen=True)

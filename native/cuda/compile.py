@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from native.kept import cache_folder, keep, kept
+
 OPERATORS = {
     "warp": ("warp_edges", "warp_bin", "warp_field", "warp"),
     "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
@@ -38,19 +40,13 @@ def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:
     Kept in `cache` by source, architecture and NVRTC's version; a file there that was cut short is made anew.
     Raises CompileError without NVRTC, or with what it says of the source.
     """
-    try:
-        from cuda.bindings import nvrtc
-
-        version = ".".join(str(part) for part in _checked(nvrtc.nvrtcVersion()))
-    except (ImportError, RuntimeError) as error:
-        raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc") from error
-    text = source(operator)
+    text, version = source(operator), nvrtc_version()
     key = hashlib.sha256("\0".join((text, architecture, version)).encode()).hexdigest()[:24]
-    kept = (cache or _cache()) / f"{operator}-{architecture}-{key}.cubin"
-    if kept.is_file():
-        digest, code = kept.read_bytes()[:32], kept.read_bytes()[32:]
-        if hashlib.sha256(code).digest() == digest:
-            return code
+    place = (cache or cache_folder("kernels")) / f"{operator}-{architecture}-{key}.cubin"
+    if (known := kept(place)) is not None:
+        return known
+    from cuda.bindings import nvrtc
+
     (program,) = _checked(nvrtc.nvrtcCreateProgram(text.encode(), f"{operator}.cu".encode(), 0, None, None))
     try:
         options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
@@ -65,8 +61,18 @@ def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:
         _checked(nvrtc.nvrtcGetCUBIN(program, code))
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    _keep(kept, hashlib.sha256(code).digest() + code)
+    keep(place, code)
     return code
+
+
+def nvrtc_version() -> str:
+    """The version of NVRTC, such as "13.2". Raises CompileError where it is missing."""
+    try:
+        from cuda.bindings import nvrtc
+
+        return ".".join(str(part) for part in _checked(nvrtc.nvrtcVersion()))
+    except (ImportError, RuntimeError) as error:
+        raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc") from error
 
 
 @dataclass(frozen=True)
@@ -116,17 +122,3 @@ def _checked(answer: Sequence[object]) -> list[int]:
     if int(status):  # type: ignore[call-overload]
         raise CompileError(f"NVRTC answered {status}")
     return rest  # type: ignore[return-value]
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("mytalk")) / "kernels"
-
-
-def _keep(place: Path, data: bytes) -> None:
-    """Whole or not at all: other processes may be reading or writing the same."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(place)

@@ -1,0 +1,83 @@
+"""Which backend makes the pictures: what was asked for, or a sentence that says why it cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from engines.backends.found import Found
+from engines.errors import BackendFault
+
+BACKENDS = ("auto", "cpu", "cuda", "tensorrt")
+SERVED = ("cpu",)
+"""Backends through which this version makes whole pictures."""
+_QUICKEST = ("tensorrt", "cuda")  # what `auto` takes, the first that can be had
+EXTRA = "pip install 'mytalk-live[gpu]'"
+_NEEDS = {"cuda": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx", "torch"), "tensorrt": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx")}
+TENSORRT = ("tensorrt-rtx", "tensorrt")
+"""Either will do."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that a backend needs and that is not there."""
+
+    what: str
+    """The rest of a sentence: "no NVIDIA driver was found"."""
+    mend: str
+    """What a person can do about it; "" where it is nothing."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend, and why it is not a quicker one."""
+
+    backend: str
+    reason: str
+    """"" where it was asked for, or is the quickest."""
+
+    def __str__(self) -> str:
+        return f"backend {self.backend}" + (f" ({self.reason})" if self.reason else "")
+
+
+def lacks(backend: str, found: Found, served: Collection[str] = SERVED) -> list[Lack]:
+    """All that stands between this machine and a backend, what weighs most first. The CPU's is always ready."""
+    if backend == "cpu":
+        return []
+    lacking = [] if backend in served else [Lack("this version makes no pictures with it yet", "")]
+    if not found.driver:
+        lacking.append(Lack("no NVIDIA driver was found", "install NVIDIA's driver: https://www.nvidia.com/drivers"))
+    elif not found.cards:
+        lacking.append(Lack(f"the NVIDIA driver shows no card ({found.trouble or 'it counts none'})", "nvidia-smi"))
+    lacking += [Lack(f"{name} is not installed", EXTRA) for name in _NEEDS[backend] if name not in found.packages]
+    if backend == "tensorrt" and not any(name in found.packages for name in TENSORRT):
+        lacking.append(Lack("neither TensorRT-RTX nor TensorRT is installed", EXTRA))
+    if backend == "cuda" and "torch" in found.packages:
+        if not found.torch_cuda:
+            lacking.append(Lack("torch was built for the CPU", "pip install --force-reinstall torch"))
+        elif found.driver and _major(found.torch_cuda) > _major(found.driver):
+            lacking.append(Lack(f"torch wants CUDA {found.torch_cuda}, the driver goes to {found.driver}", "update NVIDIA's driver"))
+    return lacking
+
+
+def choose(backend: str, found: Found, served: Collection[str] = SERVED) -> Choice:
+    """The backend for what was asked, one of `BACKENDS`. Raises BackendFault where it is not one, or cannot be had."""
+    if backend == "auto":
+        for quick in _QUICKEST:
+            if not lacks(quick, found, served):
+                return Choice(quick, "")
+        return Choice("cpu", "; ".join(f"{quick}: {lacks(quick, found, served)[0].what}" for quick in _QUICKEST))
+    if backend not in BACKENDS:
+        raise BackendFault(f"There is no backend {backend!r}.", f"There are: {', '.join(BACKENDS)}.")
+    lacking = lacks(backend, found, served)
+    if lacking:
+        why = ", and ".join(lack.what for lack in lacking[:2])
+        mends = [lack.mend for lack in lacking if lack.mend] if backend in served else []
+        hint = f"To have it: {'; '.join(dict.fromkeys(mends))}. Else" if mends else "Leave it to auto, or"
+        raise BackendFault(f"The backend {backend} cannot be had: {why}.", f"{hint} say --backend cpu; all that was found: mytalk doctor")
+    return Choice(backend, "")
+
+
+def _major(version: str) -> int:
+    """A version's first number: drivers run what was built for the same one, or for an older one."""
+    return int(version.split(".", maxsplit=1)[0])
