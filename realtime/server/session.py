@@ -128,7 +128,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._files.end()
+        await self._files.end()
         for follower in list(self.followers):
             follower.ended()
         for outlet in list(self.outlets):
@@ -149,7 +149,7 @@ class Session:
     def interrupt(self) -> Interrupted:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
-        self._files.clear()
+        self._files.interrupt()
         flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
         self._asked = deque(speech.hushed() for speech in self._asked)
