@@ -102,7 +102,7 @@ class Files:
                 raise UnknownSession("The session has ended.", "Begin one with POST /v1/sessions.")
             self._queue.put_nowait(_Waiting(file, generation, reader))
 
-    def interrupt(self) -> None:
+    def clear(self) -> None:
         """Forget those that wait, and the rest of the one that is being read."""
         self._generation += 1
 

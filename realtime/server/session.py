@@ -149,7 +149,7 @@ class Session:
     def interrupt(self) -> Interrupted:
         """Break off all speech, wherever it is: in a file, in a queue, in the engine, in a packet. Says how much had been heard."""
         self.generation += 1
-        self._files.interrupt()
+        self._files.clear()
         flying = [speech.stream for speech in (*(speech for speech, _ in self._waiting), *self._asked) if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
         self._asked = deque(speech.hushed() for speech in self._asked)
