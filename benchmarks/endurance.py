@@ -47,11 +47,14 @@ from native.planes import planes
 SERVE = """
 import sys
 from pathlib import Path
+from benchmarks.silence import Idle
 from engines.actor import Store
+from engines.pipeline import Pipeline
 from realtime.server.app import serve
 from realtime.server.options import Options
 if __name__ == "__main__":
-    serve(store=Store(Path(sys.argv[1])), port=0, options=Options(actor=sys.argv[2], max_sessions=int(sys.argv[3]) or None))
+    options = Options(actor=sys.argv[2], max_sessions=int(sys.argv[3]) or None)
+    serve(store=Store(Path(sys.argv[1])), port=0, options=options, pipeline=Idle if sys.argv[4] == "idle" else Pipeline)
 """
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT / "realtime" / "speech" / "hello.flac"
@@ -62,8 +65,8 @@ Look = Callable[[NDArray[np.uint8]], None]
 class Server:
     """The server's process, and what the system says of it."""
 
-    def __init__(self, home: Path, actor: str = BUILT_IN, sessions: int = 0) -> None:
-        command = [sys.executable, "-c", SERVE, str(home), actor, str(sessions)]
+    def __init__(self, home: Path, actor: str = BUILT_IN, sessions: int = 0, engine: str = "real") -> None:
+        command = [sys.executable, "-c", SERVE, str(home), actor, str(sessions), engine]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
@@ -258,14 +261,23 @@ async def killed(server: Server, client: ClientSession, times: int, pause: float
 
 async def silent(server: Server, client: ClientSession, minutes: float, actor: str, home: Path, level: float | None) -> dict[str, Any]:
     """Nothing is said for a while; with a `level`, dBFS, the microphone is on and hears a room of that noise."""
-    with silence.Mouth(Store(home).load(actor)) as mouth:
-        voice = silence.room(level) if level is not None else None
-        async with peer(client, server.url, actor, mouth, voice) as (_, seen):
+
+    async def seen_of(url: str, mouth: silence.Mouth, voice: MediaStreamTrack | None = None) -> None:
+        async with peer(client, url, actor, mouth, voice) as (_, seen):
             await until(seen, 50)
             mouth.forget()
             await asyncio.sleep(minutes * 60)
-            figures = mouth.figures()
-    return {"minutes": minutes, "room_dbfs": level, **figures}
+
+    who = Store(home).load(actor)
+    with silence.Mouth(who) as shown, silence.Mouth(who) as still:
+        await seen_of(server.url, shown, silence.room(level) if level is not None else None)
+        idle = Server(home, actor, engine="idle")
+        try:
+            await ready(idle, client)
+            await seen_of(idle.url, still)
+        finally:
+            idle.close()
+        return {"minutes": minutes, "room_dbfs": level, **shown.figures(still)}
 
 
 def lights(picture: NDArray[np.uint8]) -> NDArray[np.float64]:

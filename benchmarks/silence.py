@@ -1,4 +1,4 @@
-"""A mouth in silence: how much it moves in the pictures that a peer is shown, beside the actor's idle video as it is.
+"""A mouth in silence: how much it moves in the pictures that a peer is shown, beside the actor's idle video over the same wires.
 
 The opening of the lips is tracked in both in the same way. Its standard deviation is compared. An event of chatter is a run
 of at least two pictures in which the mouth is further open than it ever is in the idle video by more than
@@ -8,6 +8,7 @@ of at least two pictures in which the mouth is further open than it ever is in t
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.speed import write_wav
 from engines import face
 from engines.actor import Actor
-from engines.spec import RATE
+from engines.spec import RATE, Float, Picture
 from engines.tracker import Tracker
 from native.planes import to_rgb
 
@@ -30,11 +31,37 @@ CHATTER = 0.15
 ROOM_S = 30
 
 
+class Idle:
+    """In place of the pipeline: the actor's own frames."""
+
+    look_ahead = 1
+
+    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[Actor, int]:
+        """See `Pipeline.start`."""
+        return actor, first
+
+    def interrupt(self, conversation: tuple[Actor, int]) -> tuple[Actor, int]:
+        """See `Pipeline.interrupt`."""
+        return conversation
+
+    def step(
+        self, conversations: Sequence[tuple[Actor, int]], speech: Float, unseen: Collection[int] = ()
+    ) -> tuple[list[tuple[Actor, int]], list[Picture | None]]:
+        """See `Pipeline.step`."""
+        after = [(actor, tick + 1) for actor, tick in conversations]
+        seen = [tick >= self.look_ahead and row not in unseen for row, (_, tick) in enumerate(conversations)]
+        frames = [
+            actor.frames[actor.frame_at(tick - self.look_ahead)] if on else None
+            for on, (actor, tick) in zip(seen, conversations, strict=True)
+        ]
+        return after, frames
+
+
 class Mouth:
     """Follows the mouth of an actor through the pictures of a peer: show it each, then ask for the figures."""
 
     def __init__(self, actor: Actor) -> None:
-        self._actor = actor
+        self._range = actor.opening_range
         self._tracker = Tracker()
         self._opening: list[float] = []
         self.lost = 0
@@ -53,18 +80,15 @@ class Mouth:
         """Begin to count afresh."""
         self._opening, self.lost = [], 0
 
-    def figures(self) -> dict[str, Any]:
-        """What was seen so far against the idle video, lengths in IOD."""
-        shown, lost = np.array(self._opening), self.lost
-        with Mouth(self._actor) as idle:
-            for frame in self._actor.frames:
-                idle(frame)
-            still = np.array(idle._opening)
-        wide = shown > still.max() + CHATTER * self._actor.opening_range
+    def figures(self, idle: Mouth) -> dict[str, Any]:
+        """What was seen so far against what was seen of the idle video, lengths in IOD."""
+        shown, still = np.array(self._opening), np.array(idle._opening)
+        wide = shown > still.max() + CHATTER * self._range
         events = sum(1 for on, run in groupby(wide) if on and len(list(run)) >= 2)
         return {
             "pictures": len(shown),
-            "without_a_face": lost,
+            "pictures_idle": len(still),
+            "without_a_face": self.lost,
             "opening_std": round(float(shown.std()), 5),
             "opening_std_idle": round(float(still.std()), 5),
             "ratio": round(float(shown.std() / still.std()), 3),

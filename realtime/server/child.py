@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from engines.errors import Fault
 from realtime.errors import MediaFault, fault_of
@@ -50,22 +50,26 @@ class Limits:
 
 
 def warm() -> None:
-    """Start the process that children are forked from: the first of them is there as quickly as the others."""
-    forkserver.set_forkserver_preload(["__main__", "realtime.server.files"])
+    """Start the process that children are forked from: the first of them is there as quickly as the others.
+
+    Before it forks it has imported what a file of sound needs. Each child also imports the script that was started, if there
+    is one (before Python 3.12.8 naming `__main__` here does not help): of ours that is nothing but `realtime.cli`.
+    """
+    forkserver.set_forkserver_preload(["__main__", "realtime.cli", "realtime.server.files"])
     forkserver.ensure_running()
 
 
 class Child:
-    """A process that opens a file: `work(say, file, *args)`, a function of a module. Use as a context; leaving it ends the process."""
+    """A process that opens a file: see `start`."""
 
-    def __init__(self, work: Callable[..., None], file: Path, *args: Any, limits: Limits) -> None:
+    def __init__(self, work: Callable[..., None], file: Path, args: tuple[Any, ...], limits: Limits) -> None:
         context = multiprocessing.get_context("forkserver")
         self._ours, self._theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_run, args=(self._theirs, limits, work, file, args), daemon=True)
         self._reader = asyncio.StreamReader()
         self._transport: asyncio.BaseTransport | None = None
 
-    async def __aenter__(self) -> Self:
+    async def _start(self) -> None:
         try:
             await asyncio.to_thread(self._process.start)
             protocol = asyncio.StreamReaderProtocol(self._reader)
@@ -75,9 +79,9 @@ class Child:
             raise
         finally:
             self._theirs.close()
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
+        """End it, whatever it does. Twice is once."""
         if self._transport:
             self._transport.close()
         self._process.kill()
@@ -106,6 +110,13 @@ class Child:
     async def _receive(self) -> tuple[bytes, bytes]:
         kind, size = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
         return (kind, await self._reader.readexactly(size)) if size <= MOST_MESSAGE else (b"", b"")
+
+
+async def start(work: Callable[..., None], file: Path, *args: Any, limits: Limits) -> Child:
+    """A process that does `work(say, file, *args)`, a function of a module. Whoever starts it closes it."""
+    child = Child(work, file, args, limits)
+    await child._start()
+    return child
 
 
 def _run(pipe: Connection, limits: Limits, work: Callable[..., None], file: Path, args: tuple[Any, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import MediaFault, problem
 from realtime.media import VIDEOS, probe
-from realtime.server.child import Child, Limits, Say
+from realtime.server.child import Limits, Say, start
 from realtime.server.faults import Busy, UnknownItem
 from realtime.worker import Actors
 
@@ -108,7 +109,7 @@ class Enrolments:
     async def _work(self, enrolment: Enrolment) -> None:
         end = self._clock.now() + WALL_S
         try:
-            async with Child(work, enrolment.file, self._store, enrolment.actor, limits=LIMITS) as child:
+            async with aclosing(await start(work, enrolment.file, self._store, enrolment.actor, limits=LIMITS)) as child:
                 while (news := await child.message(end - self._clock.now())) is not None:
                     enrolment.take(json.loads(news))
             enrolment.state = "done"

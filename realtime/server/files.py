@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from realtime import timeline
 from realtime.clock import Clock
 from realtime.errors import MediaFault
 from realtime.media import SOUNDS, probe, read_speech
-from realtime.server.child import Child, Limits, Say
+from realtime.server.child import Child, Limits, Say, start
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.intake import Stream, Streams
 
@@ -31,8 +33,17 @@ LIMITS = Limits(memory=2 << 30, cpu_s=300, output=0)
 _PIECE = timeline.WIRE_RATE  # samples in a message, at most
 
 
-def check(say: Say, file: Path) -> None:
-    """In a child: look at a file's header. Raises MediaFault for what is no sound file of a kind that is read here."""
+def read(say: Say, file: Path) -> None:
+    """In a child: an empty message where the header is that of a sound file of a kind that is read here; then its sound, float32,
+    mono, 48 kHz, as fast as it is taken. Raises MediaFault."""
+    _look(file)
+    say(b"")
+    for block in read_speech(file, timeline.WIRE_RATE, formats=SOUNDS):
+        for at in range(0, len(block), _PIECE):
+            say(block[at : at + _PIECE].tobytes())
+
+
+def _look(file: Path) -> None:
     try:
         info = probe(file, SOUNDS)
     except MediaFault as fault:
@@ -45,11 +56,24 @@ def check(say: Say, file: Path) -> None:
         raise MediaFault(f"The file is longer than {LONGEST_S / 60:.0f} minutes.", "Send it in parts.")
 
 
-def read(say: Say, file: Path) -> None:
-    """In a child: say the file's sound, float32, mono, 48 kHz, as fast as it is taken."""
-    for block in read_speech(file, timeline.WIRE_RATE, formats=SOUNDS):
-        for at in range(0, len(block), _PIECE):
-            say(block[at : at + _PIECE].tobytes())
+async def _opened(file: Path) -> Child:
+    """A reader of a file that has looked at its header. Raises MediaFault."""
+    reader = await start(read, file, limits=LIMITS)
+    try:
+        await reader.message(WITHIN_S)
+    except BaseException:
+        await reader.aclose()
+        raise
+    return reader
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A file that waits, with its reader where nothing is before it."""
+
+    path: Path
+    generation: int
+    reader: Child | None
 
 
 class Files:
@@ -57,10 +81,10 @@ class Files:
 
     def __init__(self, streams: Streams, clock: Clock) -> None:
         self._streams, self._clock = streams, clock
-        self._queue: asyncio.Queue[Path] = asyncio.Queue(FILES)
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(FILES)
         self._turn = asyncio.Lock()  # files are looked at one by one, and wait in the order in which they came
         self._generation = 0  # raised by each interruption
-        self._ended = False
+        self._busy = self._ended = False
         self.trouble: Fault | None = None
         """What was wrong with the file that was read last."""
 
@@ -69,48 +93,58 @@ class Files:
         async with self._turn:
             if self._queue.full():
                 raise Busy(f"{FILES} files are waiting to be spoken.", "Wait until one has been spoken, or interrupt.")
-            async with Child(check, file, limits=LIMITS) as child:
-                await child.message(WITHIN_S)
+            generation = self._generation
+            reader: Child | None = await _opened(file)
+            if reader and (self._busy or self._ended or not self._queue.empty()):
+                await reader.aclose()
+                reader = None
             if self._ended:
                 raise UnknownSession("The session has ended.", "Begin one with POST /v1/sessions.")
-            self._queue.put_nowait(file)
+            self._queue.put_nowait(_Waiting(file, generation, reader))
 
     def clear(self) -> None:
         """Forget those that wait, and the rest of the one that is being read."""
         self._generation += 1
-        while not self._queue.empty():
-            self._queue.get_nowait().unlink(missing_ok=True)
 
-    def end(self) -> None:
-        """Take no more."""
+    async def end(self) -> None:
+        """Forget all of them, and take no more. `run` has ended."""
         self._ended = True
-        self.clear()
+        while not self._queue.empty():
+            await self._forget(self._queue.get_nowait())
 
     async def run(self) -> None:
         """Read one after the other, until cancelled."""
         while True:
             file = await self._queue.get()
-            stream, generation = Stream(), self._generation
+            self._busy = True
+            stream = Stream()
             try:
-                while self._streams.waiting > SOON and generation == self._generation:
-                    await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-                if generation == self._generation:
-                    self.trouble = None
-                    await self._read(file, stream, generation)
+                await self._speak(file, stream)
             except Fault as fault:
                 self.trouble = fault
             except Exception:  # the session's border
                 log.exception("a file ends early")
             finally:
+                self._busy = False
                 stream.end()
-                file.unlink(missing_ok=True)
+                await self._forget(file)
 
-    async def _read(self, file: Path, stream: Stream, generation: int) -> None:
-        async with Child(read, file, limits=LIMITS) as child:
-            while (samples := await child.message(WITHIN_S)) is not None:
-                while not stream.room and generation == self._generation:
+    async def _speak(self, file: _Waiting, stream: Stream) -> None:
+        while self._streams.waiting > SOON and file.generation == self._generation:
+            await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
+        if file.generation != self._generation:
+            return
+        self.trouble = None
+        async with aclosing(file.reader or await _opened(file.path)) as reader:
+            while (samples := await reader.message(WITHIN_S)) is not None:
+                while not stream.room and file.generation == self._generation:
                     await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-                if generation != self._generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
+                if file.generation != self._generation or stream.came > LONGEST_S * timeline.WIRE_RATE:
                     return
                 if samples:
                     self._streams.put(stream, np.frombuffer(samples, np.float32), self._clock.now())
+
+    async def _forget(self, file: _Waiting) -> None:
+        file.path.unlink(missing_ok=True)
+        if file.reader:
+            await file.reader.aclose()

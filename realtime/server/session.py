@@ -129,7 +129,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._files.end()
+        await self._files.end()
         for follower in list(self.followers):
             follower.ended()
         for outlet in list(self.outlets):
