@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.endurance import offspring, worked
-from benchmarks.latency import FLAGS, LOOK, Floats, clapper_offsets, heard_at, shown_after, voice
+from benchmarks.latency import FLAGS, LOOK, Floats, clapper_offsets, heard_at, ms, shown_after, voice
 from realtime.camera.drift import Bridge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -360,11 +360,11 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         **counted(np.array([frame[2] for frame in frames]), seconds),
         "gap_max_ms": round(float(np.diff(at).max()), 1),
         "bursts": len(shown),
-        "shown_p50_ms": _ms(shown, 50),
-        "shown_p95_ms": _ms(shown, 95),
+        "shown_p50_ms": ms(shown, 50),
+        "shown_p95_ms": ms(shown, 95),
         "av_offsets": len(offsets),
-        "av_offset_p50_ms": _ms(offsets, 50),
-        "av_offset_p95_ms": _ms(np.abs(offsets), 95),
+        "av_offset_p50_ms": ms(offsets, 50),
+        "av_offset_p95_ms": ms(np.abs(offsets), 95),
         "av_drift_ms": round(float(np.median(offsets[-quarter:]) - np.median(offsets[:quarter])), 1) if len(offsets) else None,
         "core_percent": round(100 * core),
         **back,
@@ -376,10 +376,6 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}",
         "browser": f"Chromium {version}",
     }
-
-
-def _ms(values: Floats, percentile: float) -> float | None:
-    return round(float(np.percentile(values, percentile)), 1) if len(values) else None
 
 
 def main() -> None:

@@ -334,23 +334,23 @@ def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
         "size": size,
         "seconds": round(float(at[-1] - at[0]) / 1000, 1),
         "fps": round((frames[-1][1] - frames[0][1]) / (at[-1] - at[0]) * 1000, 2),
-        "gap_max_ms": _ms(np.diff(at), 100),
+        "gap_max_ms": ms(np.diff(at), 100),
         "freezes": freezes,
-        "session_create_ms": _ms(joins[:, 0], 50),
-        "webrtc_first_frame_ms": _ms(joins[:, 1], 50),
-        "webrtc_first_frame_p95_ms": _ms(joins[:, 1], 95),
+        "session_create_ms": ms(joins[:, 0], 50),
+        "webrtc_first_frame_ms": ms(joins[:, 1], 50),
+        "webrtc_first_frame_p95_ms": ms(joins[:, 1], 95),
         "joins": len(joins),
-        "first_picture_after_speech_ms": _ms(breaks[:, 0], 50),
+        "first_picture_after_speech_ms": ms(breaks[:, 0], 50),
         "added_p50_ms": report["added_p50_ms"],
         "added_p95_ms": report["added_p95_ms"],
-        "shown_p50_ms": _ms(shown, 50),
-        "shown_p95_ms": _ms(shown, 95),
+        "shown_p50_ms": ms(shown, 50),
+        "shown_p95_ms": ms(shown, 95),
         "av_offsets": len(offsets),
-        "av_offset_p50_ms": _ms(offsets, 50),
-        "av_offset_p95_ms": _ms(np.abs(offsets), 95),
+        "av_offset_p50_ms": ms(offsets, 50),
+        "av_offset_p95_ms": ms(np.abs(offsets), 95),
         "av_drift_ms": round(float(np.median(offsets[-quarter:]) - np.median(offsets[:quarter])), 1) if len(offsets) else None,
-        "interrupt_sound_p95_ms": _ms(breaks[:, 1], 95),
-        "interrupt_picture_p95_ms": _ms(breaks[:, 2], 95),
+        "interrupt_sound_p95_ms": ms(breaks[:, 1], 95),
+        "interrupt_picture_p95_ms": ms(breaks[:, 2], 95),
         "interrupts": len(breaks),
         "queue_depth": report["queue_depth"],
         "holds": report["holds"],
@@ -364,7 +364,8 @@ def measure(url: str, args: argparse.Namespace, wav: Path) -> dict[str, Any]:
     }
 
 
-def _ms(values: Floats, percentile: float) -> float | None:
+def ms(values: Floats, percentile: float) -> float | None:
+    """A percentile of so many milliseconds, rounded; None of none."""
     return round(float(np.percentile(values, percentile)), 1) if len(values) else None
 
 
