@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native.sharpen.cpu import SMALLEST, detail
-
 Array = NDArray[np.float64]
 
 
@@ -21,12 +19,19 @@ def blurred(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     return np.floor(both + 0.5).astype(np.uint8)
 
 
+def nearest(own: float, both: float, fine: float, wanted: float) -> float:
+    """The a in 0..1 at which own + 2 a both + a^2 fine comes up to `wanted`, by its roots; 0 where it is there, 1 where it never is."""
+    if own >= wanted or fine <= 1e-6:
+        return 0.0
+    return float(min(max(np.roots([fine, 2 * both, own - wanted]).real), 1))
+
+
 def sharpen(
     patch: NDArray[np.uint8], box: tuple[int, int, int, int], sigma: float, wanted: float, before: float, quick: float
 ) -> tuple[NDArray[np.uint8], float]:
     """See `op.sharpen`."""
     top, bottom, left, right = box
-    if min(bottom - top, right - left) < SMALLEST:
+    if min(bottom - top, right - left) < 8:
         return patch, before
     soft = blurred(patch, sigma)
     laplacians = []
@@ -37,7 +42,7 @@ def sharpen(
     count = x.size - 1
     own, fine = ((part - part.mean()) ** 2 for part in (x, f))
     both = ((x - x.mean()) * (f - f.mean())).sum() / count
-    amount = detail(own.sum() / count, both, fine.sum() / count, wanted)
+    amount = nearest(own.sum() / count, both, fine.sum() / count, wanted)
     amount = amount if before < 0 else before + quick * (amount - before)
     out = patch + amount * (patch.astype(np.float64) - soft)
     return np.clip(np.floor(out + 0.5), 0, 255).astype(np.uint8), amount
