@@ -35,6 +35,7 @@ class Idle:
     """In place of the pipeline: the actor's own frames."""
 
     look_ahead = 1
+    backend = "cpu"
 
     def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[Actor, int]:
         """See `Pipeline.start`."""

@@ -27,11 +27,13 @@ class Conversation:
 class Pipeline:
     """The engines together. Read-only after loading. `expressiveness` scales how far mouths move (1: as the actor does).
 
-    `backend`: "cpu", or "cuda" for nets and pictures on an NVIDIA card. Raises BackendFault where there is none, or where
-    what it needs is not installed.
+    `backend`: "cpu"; or "cuda" or "tensorrt" for nets (through torch, or through TensorRT) and pictures on an NVIDIA card. Raises
+    BackendFault where there is none, or where what it needs is not installed.
     """
 
     def __init__(self, motion: str = "diffusion", appearance: str = "warp", expressiveness: float = 1.0, backend: str = "cpu") -> None:
+        self.backend = backend
+        """As it was given."""
         nets, pixels = ({}, {}) if backend == "cpu" else _options(backend)
         self.motion: MotionEngine[Any] = load(MOTION, motion, expressiveness=expressiveness, **nets)
         self.appearance: AppearanceEngine[Any] = load(APPEARANCE, appearance, **pixels)

@@ -63,7 +63,7 @@ class AppearanceEngine(Protocol[State]):
 
 MOTION = {"diffusion": "engines.motion.engine:DiffusionMotion"}
 APPEARANCE = {"warp": "engines.appearance.engine:WarpAppearance"}
-BACKENDS = {"cuda": "engines.backends.cuda:on_card"}
+BACKENDS = {"cuda": "engines.backends.cuda:on_card", "tensorrt": "engines.backends.tensorrt:on_card"}
 """Beside the CPU: what gives the options of the motion engine and those of the appearance engine."""
 
 

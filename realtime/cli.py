@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engines.errors import BackendFault, Fault
+from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
+from realtime.machine import bench, build, devices, doctor
+from realtime.terminal import hushed, progress_bar, say, settings_of, warn
 
 if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
     from engines.actor import Actor, Store
@@ -31,24 +31,10 @@ BACKEND = click.option(
 log = logging.getLogger(__name__)
 
 
-def _settings(given: dict[str, Any], **more: Any) -> Settings:
-    from realtime.settings import load
-
-    return load({"home": given["home"], **more}, os.environ, given["config"])
-
-
 def _store(settings: Settings) -> Store:
     from engines.actor import Store
 
     return Store(settings.actors)
-
-
-def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
-
-
-def _warn(sentence: str) -> None:
-    _say(f"warning: {sentence}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -79,7 +65,7 @@ def actor() -> None:
 @click.pass_obj
 def add(given: dict[str, Any], name: str, source: Path, face: int | None, still: bool) -> None:
     """Enrol the person of a video or photo as NAME."""
-    store = _store(_settings(given))
+    store = _store(settings_of(given))
     if store.folder(name).exists():
         from engines.errors import ActorFault
 
@@ -96,7 +82,7 @@ def add(given: dict[str, Any], name: str, source: Path, face: int | None, still:
 @click.pass_obj
 def list_(given: dict[str, Any]) -> None:
     """List all actors."""
-    for name in _store(_settings(given)).names():
+    for name in _store(settings_of(given)).names():
         click.echo(name)
 
 
@@ -107,7 +93,7 @@ def list_(given: dict[str, Any]) -> None:
 @click.pass_obj
 def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool) -> None:
     """Write a picture of an actor: landmarks, crop, mask, references."""
-    store = _store(_settings(given))
+    store = _store(settings_of(given))
     store.find(name)
     out = output or Path(f"{name}.png")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -127,7 +113,7 @@ def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool)
 @click.pass_obj
 def remove(given: dict[str, Any], name: str) -> None:
     """Remove an actor and its files."""
-    _store(_settings(given)).remove(name)
+    _store(settings_of(given)).remove(name)
     click.echo(f"{name} is removed.")
 
 
@@ -151,7 +137,7 @@ def dub(
     face: int | None, still: bool, expressiveness: float | None, seed: int, backend: str | None, overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
-    settings = _settings(given, crf=crf, expressiveness=expressiveness, backend=backend)
+    settings = settings_of(given, crf=crf, expressiveness=expressiveness, backend=backend)
     from realtime.dub import check_options, check_output
 
     check_options(fps, settings.crf)
@@ -180,7 +166,7 @@ def dub(
 @click.pass_obj
 def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> None:
     """Write a video of the drawn presenter saying the shipped speech."""
-    settings = _settings(given)
+    settings = settings_of(given)
     from realtime.demo import shipped_speech
     from realtime.dub import check_output
 
@@ -206,7 +192,7 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.pass_obj
 def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     """Serve talking actors over WebRTC, with a page to try them."""
-    settings = _settings(given, **options)
+    settings = settings_of(given, **options)
     if json_logs:
         from realtime.logs import json_lines
 
@@ -246,7 +232,7 @@ def camera(
     backend: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Be the actor in any video call: a microphone in; a camera, and the voice in step with it, out."""
-    settings = _settings(given, actor=actor, expressiveness=expressiveness, backend=backend)
+    settings = settings_of(given, actor=actor, expressiveness=expressiveness, backend=backend)
     pipeline = _pipeline(settings)
     from realtime.camera.choice import Wishes, plan_of
     from realtime.camera.run import run
@@ -267,108 +253,8 @@ def camera(
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
 
-@mytalk.command()
-def devices() -> None:
-    """List microphones, outputs and cameras, with the names and numbers that `mytalk camera` takes."""
-    from realtime.camera.devices import cameras, microphones, no_camera, outputs
-
-    for title, found in (("Microphones", microphones()), ("Outputs", outputs())):
-        click.echo(f"{title}:")
-        for number, device in enumerate(found, 1):
-            click.echo(f"{'*' if device.default else ' '}{number:3}  {device.name}" + (f"  ({device.about})" if device.about else ""))
-        if not found:
-            click.echo("     none")
-    click.echo("Cameras:")
-    for name in cameras():
-        click.echo(f"      {name}")
-    click.echo("      FILE.y4m  (a file that Chromium takes for a camera)")
-    if not cameras():
-        _say(f"hint: {no_camera().hint}")
-
-
-@mytalk.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("which", metavar="latency|camera|endurance|speed|memory")
-@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
-def bench(which: str, rest: tuple[str, ...]) -> None:
-    """Measure: latency in a real browser, the camera, endurance of a server, speed, memory. From a checkout; --help says how."""
-    import importlib.util
-    import runpy
-
-    module = f"benchmarks.{which}"
-    if importlib.util.find_spec("benchmarks") is None or importlib.util.find_spec(module) is None:
-        raise SettingsFault(f"There is no benchmark {which!r} here.", "Benchmarks come with the source: see its folder benchmarks.")
-    sys.argv = [f"mytalk bench {which}", *rest]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except ModuleNotFoundError as error:
-        raise SettingsFault(f"This benchmark needs {error.name}, which is not installed.", "In the source: make install") from error
-
-
-@mytalk.command()
-@click.option("--arch", "architectures", multiple=True, metavar="sm_NN", help="For cards of this architecture; may be given several times.")
-@click.option("--renderer", type=FILE, help="Also the renderer's nets in this folder, trained by: python -m engines.train renderer.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-def build(architectures: tuple[str, ...], renderer: Path | None, quiet: bool) -> None:
-    """Make nets and kernels ready for a card ahead of time: for the one that is here, or for any other's architecture.
-
-    What is built lies in the cache folder; what is there already, for the same versions, is left as it is.
-    """
-    from engines.backends.found import look
-
-    cards = look().cards
-    wanted = architectures or tuple(dict.fromkeys(card.architecture for card in cards))
-    if not wanted:
-        raise BackendFault("There is no card here to build for.", "Name an architecture: mytalk build --arch sm_89; see: mytalk doctor")
-    for name in wanted:
-        if not re.fullmatch(r"sm_\d{2,3}", name):
-            raise SettingsFault(f"{name!r} is not an architecture.", "They are called sm_75, sm_86, sm_89, sm_120 and so on.")
-    from engines.backends.ahead import nets
-    from engines.backends.plans import builder, plan
-
-    builders, said = [builder(name, cards) for name in wanted], []
-    with _steps("reading the nets", quiet) as step:
-        todo = [(by, name, net) for by, (name, net) in product(builders, list(nets(renderer)))]
-        for at, (by, name, net) in enumerate(todo):
-            step(f"{name} for {by.architecture}", at, len(todo))
-            made = plan(name, net, by)
-            how = "built" if made.built else "was there"
-            said.append(f"{made.place}: {name} for {by.card or by.architecture}, {how}, {len(made.data) / 1e6:.1f} MB")
-    for line in said:
-        click.echo(line)
-    for name in wanted:
-        _compile(name)
-
-
-def _compile(architecture: str) -> None:
-    from native.cuda.compile import OPERATORS, CompileError, cubin
-    from native.kept import cache_folder
-
-    try:
-        for operator in OPERATORS:
-            cubin(operator, architecture)
-        click.echo(f"{cache_folder('kernels')}: kernels for {architecture}")
-    except CompileError as error:
-        _warn(f"the kernels are not compiled: {str(error).strip().splitlines()[0]}.")
-
-
-@mytalk.command()
-@click.pass_obj
-def doctor(given: dict[str, Any]) -> None:
-    """Say what was found on this machine and what is missing, with the command that mends it."""
-    settings = _settings(given)
-    from rich.console import Console
-
-    from engines.backends.found import look
-    from realtime.doctor import examine, lines
-
-    with _hushed(), Console(stderr=True).status("looking"):
-        findings = list(examine(settings, look()))
-    console = Console(highlight=False)
-    for line in lines(findings):
-        console.print(line, soft_wrap=True)
-    broken = [finding for finding in findings if finding.state == "broken"]
-    if broken:
-        _leave(Fault(f"What mytalk needs is not all here: {', '.join(finding.name for finding in broken)}.", broken[0].mend))
+for command in (devices, bench, build, doctor):
+    mytalk.add_command(command)
 
 
 def _must_have_sound(path: Path) -> None:
@@ -400,8 +286,8 @@ def _dub(
     from realtime.dub import dub
 
     made = pipeline()
-    with _progress(f"{who.name} speaks", quiet) as progress:
-        report = dub(who, speech, output, pipeline=made, crf=settings.crf, warn=_warn, progress=progress, **options)
+    with progress_bar(f"{who.name} speaks", quiet) as progress:
+        report = dub(who, speech, output, pipeline=made, crf=settings.crf, warn=warn, progress=progress, **options)
     if not quiet:
         click.echo(f"{output}: {report.pictures} pictures, {report.seconds:.2f} s of speech.")
 
@@ -411,69 +297,11 @@ def _enrolled(source: Path, face: int | None, quiet: bool = False, still: bool =
     from realtime.dub import enrolled
 
     with ExitStack() as stack:
-        with _progress(f"looking at {source.name}", quiet) as progress:
-            seen = enrolled(source, name=name, face_number=face, still=still, warn=_warn, progress=lambda done: progress(done, None))
-            with _hushed():
+        with progress_bar(f"looking at {source.name}", quiet) as progress:
+            seen = enrolled(source, name=name, face_number=face, still=still, warn=warn, progress=lambda done: progress(done, None))
+            with hushed():
                 someone = stack.enter_context(seen)
         yield someone
-
-
-@contextmanager
-def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr, where that is a terminal: pictures a second, times real time, time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Speed(ProgressColumn):
-        """Pictures a second, and how many times real time that is."""
-
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed or 0.0
-            return Text(f"{speed:5.1f} fps {speed / 25:4.1f}x")
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} pictures"),
-        Speed(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _steps(title: str, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr, where that is a terminal: what is being done, and how much of it all is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep MediaPipe's C++ side, which cannot be asked to be quiet, off stderr; what Python says goes through."""
-    if sys.stderr is not sys.__stderr__ or logging.getLogger().isEnabledFor(logging.DEBUG):
-        yield
-        return
-    own, kept = sys.stderr, os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nothing, os.fdopen(os.dup(kept), "w", buffering=1) as through:
-            os.dup2(nothing.fileno(), 2)
-            sys.stderr = through
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        sys.stderr = own
 
 
 def _encoded(picture: Any, suffix: str) -> bytes:
@@ -517,12 +345,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted: nothing is left behind.")
+        say("interrupted: nothing is left behind.")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
 
 
 def _leave(fault: Fault) -> NoReturn:
     log.debug("fault", exc_info=True)
-    _say(sentences(fault))
+    say(sentences(fault))
     sys.exit(EXIT_FAULT)

@@ -20,7 +20,7 @@ from engines.errors import Fault
 from engines.pipeline import Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock
-from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.worker import PICTURE, SPEECH, Actors, Ring, Talks, main
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,8 @@ class Engine:
         self._watch: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
         self.restarts = 0
+        self.backend = ""
+        """What makes the pictures ("cpu", "cuda", "tensorrt"), once the process is ready."""
         self.costs: dict[int, float] = {}
         """Seconds that a tick of so many conversations takes, measured when the process was first started."""
         self.every = 1
@@ -203,8 +205,7 @@ class Engine:
     async def _spawn(self) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        batches = () if self.costs else BATCHES  # measured once: a new process is there the sooner
-        args = (theirs, self._factory, self._store, self._actor, batches)
+        args = (theirs, self._factory, self._store, self._actor, not self.costs)  # measured once: a new process is there the sooner
         process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
         await asyncio.to_thread(process.start)
         theirs.close()
@@ -302,7 +303,7 @@ class Engine:
             return
         news = json.loads(message[1:])
         if news["what"] == "ready":
-            self._look_ahead, self._ready_at = news["look_ahead"], self._clock.now()
+            self._look_ahead, self._ready_at, self.backend = news["look_ahead"], self._clock.now(), news["backend"]
             self.costs = self.costs or {int(count): seconds for count, seconds in news["costs"].items()}
             for session, talk in self._talks.items():
                 self._tell("open", session, actor=talk.actor)

@@ -10,7 +10,7 @@ from realtime.timeline import TICK_S
 SHARE = 0.8
 """Of a tick that may be used: the rest is for what nobody measured."""
 MOST = 64
-"""Sessions that are carried at most, however fast the machine is."""
+"""Sessions up to which what was measured of fewer is believed to go on; more are carried only where so many were measured."""
 LATE = 2
 """Ticks of one conversation that wait in the engine when it is late; one is what is due."""
 FEWEST = 4
@@ -46,7 +46,7 @@ class Costs:
 
     def carried(self) -> int:
         """How many sessions with a peer each fit, at least one: a machine that is too slow shows fewer pictures."""
-        return max((n for n in range(1, MOST + 1) if self.fits(n, n)), default=1)
+        return max((n for n in range(1, max(MOST, *self.engine) + 1) if self.fits(n, n)), default=1)
 
 
 class Overload:

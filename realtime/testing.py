@@ -134,6 +134,7 @@ class FakePipeline:
     look_ahead: int = 2
     cost: float = 0.0
     loud: float = 0.02
+    backend: str = "cpu"
 
     def start(self, actor: Actor | FakeActor, seed: int = 0, first: int = 0) -> FakeConversation:
         """See `Pipeline.start`."""
@@ -250,6 +251,11 @@ class StampedPipeline:
     def look_ahead(self) -> int:
         """See `Pipeline.look_ahead`."""
         return self._pipeline.look_ahead
+
+    @property
+    def backend(self) -> str:
+        """See `Pipeline.backend`."""
+        return self._pipeline.backend
 
     def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
         """See `Pipeline.start`."""

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.actor import Actor
-from engines.errors import Fault
+from engines.errors import BackendFault, Fault
 from engines.spec import TICK, Float, Picture
 from realtime.clock import Clock, WallClock
-from realtime.load import Overload
+from realtime.load import SHARE, Overload
+from realtime.timeline import TICK_S
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ WARM = 5
 KEPT = 4
 """Actors that stay loaded although nobody talks."""
 BATCHES = (1, 2, 4)
-"""So many conversations at once are measured at the start."""
+"""So many conversations at once are measured at the start on a CPU, where each costs what the first did."""
+ON_CARD = (1, 4, 16, 64, 128, 256, 512)
+"""The same on a card, where many cost little more than one; those beyond the first that do not fit into a tick are left out."""
 MEASURED = 12
 """Ticks of each that are measured; the fastest counts: what the machine can, not what else it had to do just then."""
 REPORT = 25
@@ -54,6 +57,11 @@ class Talks(Protocol):
     @property
     def look_ahead(self) -> int:
         """Ticks between hearing speech and having its picture."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What makes the pictures: "cpu", "cuda", "tensorrt"."""
         ...
 
     def start(self, actor: Any, seed: int = 0, first: int = 0) -> Any:
@@ -159,17 +167,17 @@ class _Worker:
         self._overload = Overload()
         self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
 
-    def warm(self, name: str, batches: Sequence[int]) -> dict[int, float]:
+    def warm(self, name: str, *, measure: bool) -> dict[int, float]:
         """Talk to nobody for a few ticks: what is slow the first time is done before anyone waits for it.
 
-        Returns the seconds that a tick of so many conversations takes, for each number in `batches`; without any nothing is measured.
+        Returns the seconds that a tick of so many conversations takes, where that is to be measured: up to those that take all of it.
         """
-        costs = {}
-        measured = MEASURED if batches else 0
+        costs: dict[int, float] = {}
+        measured, batches = (MEASURED, BATCHES if self._pipeline.backend == "cpu" else ON_CARD) if measure else (0, (1,))
         try:
             actor = self._actors[name] = self._store.load(name)
-            noise = np.random.default_rng(0).normal(0, 0.1, (max(batches, default=1), TICK)).astype(np.float32)
-            for count in batches or (1,):
+            noise = np.random.default_rng(0).normal(0, 0.1, (max(batches), TICK)).astype(np.float32)
+            for count in batches:
                 talks = [self._pipeline.start(actor, seed) for seed in range(count)]
                 took = []
                 for _ in range(self._pipeline.look_ahead + WARM + measured):
@@ -178,6 +186,10 @@ class _Worker:
                     took.append(self._clock.now() - began)
                 if measured:
                     costs[count] = min(took[-measured:])
+                    if costs[count] > SHARE * TICK_S:
+                        break
+        except BackendFault:
+            raise
         except Fault as fault:  # who asks for this actor will hear it
             log.warning("%s", fault)
         return costs
@@ -185,7 +197,7 @@ class _Worker:
     def run(self, costs: dict[int, float]) -> None:
         """Until the other side of the pipe closes."""
         threading.Thread(target=self._load, daemon=True, name="actors").start()
-        self._say("ready", look_ahead=self._pipeline.look_ahead, costs=costs)
+        self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs)
         while True:
             waiting = any(talk.speech for talk in self._talks.values())
             if self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
@@ -255,7 +267,7 @@ class _Worker:
         heard = [self._talks[session].speech.popleft() for session in due]
         try:
             self._answer(due, heard)
-        except (BrokenPipeError, ConnectionResetError):  # the server has gone
+        except (BrokenPipeError, ConnectionResetError, BackendFault):  # the server has gone, or the card
             raise
         except Exception:  # the worker's border: whose conversation it was shows one by one
             log.exception("a tick of %d conversations failed", len(due))
@@ -266,7 +278,7 @@ class _Worker:
         """One tick of a conversation; if it fails, the conversation ends, the others go on."""
         try:
             self._answer([session], [heard])
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, BackendFault):
             raise
         except Fault as fault:
             self._drop(session, fault)
@@ -300,9 +312,12 @@ class _Worker:
             self._pipe.send_bytes(b"J" + json.dumps({"what": what, **rest}).encode())
 
 
-def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, batches: Sequence[int] = BATCHES) -> None:
-    """The inference process. `actor` is who will probably be asked for first."""
+def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True) -> None:
+    """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
-    with contextlib.suppress(EOFError, OSError):  # the server has gone
+    try:
         worker = _Worker(pipe, factory(), store, WallClock())
-        worker.run(worker.warm(actor, batches))
+        with contextlib.suppress(EOFError, OSError):  # the server has gone
+            worker.run(worker.warm(actor, measure=measure))
+    except BackendFault as fault:  # a card that is full or lost: another process tries it anew
+        log.error("the engine ends: %s", fault)

@@ -1,13 +1,21 @@
-"""CUDA's driver, acted by the host: what `native.cuda.device.Card` asks of it, with the driver's order of arguments and answers."""
+"""CUDA's driver, acted by the host: all that `native.cuda.device.Card` and the nets on a card ask of it.
+
+As unkind as a card may be: nothing is done before it is waited for, threads run the last first, and while a graph is captured nothing may
+be copied, taken or waited for. What it is given is first given to CUDA's bindings, which refuse arguments that they do not understand,
+and answers are of their types.
+"""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from cuda.bindings import driver as bindings
 
 from native.cuda.compile import OPERATORS, HostKernels, host
 
@@ -15,24 +23,78 @@ STREAM = 7
 Answer = tuple[Any, ...]
 
 
-class HostDriver:
-    """One card, "acted", of architecture sm_89. Memory is the host's; a kernel runs when it is launched."""
+def a_driver() -> bool:
+    """Whether there is a true one: then it is not asked for the sake of its arguments."""
+    try:
+        bindings.cuInit(0)
+    except RuntimeError:
+        return False
+    return True
 
-    CUdevice_attribute = SimpleNamespace(
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor"
-    )
+
+class HostDriver:
+    """One card, "acted", of architecture sm_89, in place of the module `cuda.bindings.driver`. Its memory is the host's."""
 
     def __init__(self, folder: Path, status: int = 0) -> None:
-        self._folder, self._status = folder, status
-        self._memory: dict[int, Any] = {}
-        self._modules: list[str] = []
-        self._kernels: dict[str, HostKernels] = {}
-        self.freed = 0
+        self._acts, self._strict = Acts(folder, status), not a_driver()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(bindings, name)
+        if not name.startswith("cu"):
+            return real  # types and numbers are as they are
+        acted = getattr(self._acts, name)
+
+        def ask(*given: Any) -> Any:
+            if self._strict:
+                with suppress(RuntimeError):  # there is no driver; other errors are of what was given
+                    real(*given)
+            return acted(*given)
+
+        return ask
+
+    @property
+    def freed(self) -> int:
+        """How often memory was given back."""
+        return self._acts.freed
+
+    @property
+    def taken(self) -> int:
+        """How often it was taken."""
+        return self._acts.taken
+
+    def enqueue(self, work: Callable[[], None], stream: int) -> None:
+        """What libraries do on a stream."""
+        self._acts.enqueue(work, stream)
+
+    @property
+    def capturing(self) -> bool:
+        """Whether a graph is being captured."""
+        return self._acts.capturing is not None
 
     def code(self, operator: str, architecture: str, cache: Path | None) -> bytes:
         """In the place of `cubin`: a card's code says nothing to a host."""
         assert architecture == "sm_89"
         return operator.encode()
+
+
+class Acts:
+    """What the driver answers."""
+
+    def __init__(self, folder: Path, status: int) -> None:
+        self._folder, self._status = folder, bindings.CUresult(status)
+        self._memory: dict[int, Any] = {}
+        self._modules: list[str] = []
+        self._functions: list[tuple[str, str]] = []
+        self._kernels: dict[str, HostKernels] = {}
+        self._graphs: list[list[Callable[[], None]]] = []
+        self._queue: list[Callable[[], None]] = []
+        self._copied: list[tuple[int, int]] = []  # memory of the host that what waits reads or writes
+        self.capturing: list[Callable[[], None]] | None = None
+        self.freed = self.taken = 0
+
+    def enqueue(self, work: Callable[[], None], stream: Any) -> None:
+        assert int(stream) == STREAM
+        (self._queue if self.capturing is None else self.capturing).append(work)
 
     def cuInit(self, flags: int) -> Answer:  # noqa: N802 these are the driver's names
         return (self._status,)
@@ -41,72 +103,123 @@ class HostDriver:
         return 0, b"CUDA_ERROR_NO_DEVICE"
 
     def cuDeviceGet(self, number: int) -> Answer:  # noqa: N802
-        return 0, f"device {number}"
+        return 0, bindings.CUdevice(number)
 
-    def cuDevicePrimaryCtxRetain(self, device: str) -> Answer:  # noqa: N802
-        return 0, f"context of {device}"
+    def cuDevicePrimaryCtxRetain(self, device: Any) -> Answer:  # noqa: N802
+        return 0, bindings.CUcontext(40 + int(device))
 
-    def cuCtxSetCurrent(self, context: str) -> Answer:  # noqa: N802
-        assert context == "context of device 0"
+    def cuCtxSetCurrent(self, context: Any) -> Answer:  # noqa: N802
+        assert int(context) == 40
         return (0,)
 
-    def cuDeviceGetName(self, length: int, device: str) -> Answer:  # noqa: N802
+    def cuDeviceGetName(self, length: int, device: Any) -> Answer:  # noqa: N802
         return 0, b"acted".ljust(length, b"\0")
 
-    def cuDeviceGetAttribute(self, which: str, device: str) -> Answer:  # noqa: N802
-        return 0, {"major": 8, "minor": 9}[which]
+    def cuDeviceGetAttribute(self, which: Any, device: Any) -> Answer:  # noqa: N802
+        return 0, {75: 8, 76: 9}[int(which)]
 
     def cuMemGetInfo(self) -> Answer:  # noqa: N802
         return 0, 1 << 30, 2 << 30
 
+    def cuStreamCreate(self, flags: int) -> Answer:  # noqa: N802
+        assert int(flags) == 1  # it waits for nobody else's work
+        return 0, bindings.CUstream(STREAM)
+
     def cuMemAlloc(self, size: int) -> Answer:  # noqa: N802
+        assert self.capturing is None
+        self.taken += 1
         memory = np.full(size + 256, 0xCD, np.uint8)
         address = -(-memory.ctypes.data // 256) * 256
         self._memory[address] = memory
-        return 0, address
+        return 0, bindings.CUdeviceptr(address)
 
-    def cuMemFree(self, address: int) -> Answer:  # noqa: N802
-        del self._memory[address]
+    def cuMemFree(self, address: Any) -> Answer:  # noqa: N802
+        assert not self._queue
+        del self._memory[int(address)]
         self.freed += 1
         return (0,)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> Answer:  # noqa: N802
-        return self.cuMemAlloc(size)
+        return 0, int(self.cuMemAlloc(size)[1])
 
     def cuMemFreeHost(self, address: int) -> Answer:  # noqa: N802
-        return self.cuMemFree(address)
-
-    def cuMemcpyHtoDAsync(self, target: int, source: int, size: int, stream: int) -> Answer:  # noqa: N802
-        assert stream == STREAM
-        ctypes.memmove(target, source, size)
+        memory = self._memory.pop(address)
+        assert not any(first < address + len(memory) and last > address for first, last in self._copied)
+        self.freed += 1
         return (0,)
 
-    def cuMemcpyDtoHAsync(self, target: int, source: int, size: int, stream: int) -> Answer:  # noqa: N802
-        return self.cuMemcpyHtoDAsync(target, source, size, stream)
+    def cuMemcpyHtoDAsync(self, target: Any, source: int, size: int, stream: Any) -> Answer:  # noqa: N802
+        assert self.capturing is None
+        self._copied.append((source, source + size))
+        self.enqueue(lambda: ctypes.memmove(int(target), source, size), stream)
+        return (0,)
 
-    def cuStreamSynchronize(self, stream: int) -> Answer:  # noqa: N802
-        assert stream == STREAM
+    def cuMemcpyDtoHAsync(self, target: int, source: Any, size: int, stream: Any) -> Answer:  # noqa: N802
+        assert self.capturing is None
+        self._copied.append((target, target + size))
+        self.enqueue(lambda: ctypes.memmove(target, int(source), size), stream)
+        return (0,)
+
+    def cuStreamSynchronize(self, stream: Any) -> Answer:  # noqa: N802
+        assert int(stream) == STREAM
+        assert self.capturing is None
+        for work in self._queue:
+            work()
+        self._queue.clear()
+        self._copied.clear()
         return (0,)
 
     def cuModuleLoadData(self, code: int) -> Answer:  # noqa: N802
         operator = next(name for name in OPERATORS if ctypes.string_at(code, len(name)) == name.encode())
         assert operator not in self._modules  # each is loaded once
         self._modules.append(operator)
-        return 0, operator
+        return 0, bindings.CUmodule(len(self._modules))
 
-    def cuModuleGetFunction(self, module: str, name: bytes) -> Answer:  # noqa: N802
-        assert name.decode() in OPERATORS[module]
-        return 0, (module, name.decode())
+    def cuModuleGetFunction(self, module: Any, name: bytes) -> Answer:  # noqa: N802
+        operator = self._modules[int(module) - 1]
+        assert name.decode() in OPERATORS[operator]
+        self._functions.append((operator, name.decode()))
+        return 0, bindings.CUfunction(len(self._functions))
 
     def cuLaunchKernel(  # noqa: N802
-        self, function: tuple[str, str], gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int,
+        self, function: Any, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: Any,
         arguments: Any, extra: int,
     ) -> Answer:  # fmt: skip
-        assert (gz, by, bz, shared, stream, extra) == (1, 1, 1, 0, STREAM, 0)
+        assert (gz, by, bz, shared, extra) == (1, 1, 1, 0, 0)
         (sessions, count), (first, second) = arguments
         assert (first, second) == (ctypes.c_void_p, ctypes.c_int)
-        operator, kernel = function
+        operator, kernel = self._functions[int(function) - 1]
         if operator not in self._kernels:
-            self._kernels[operator] = host(operator, self._folder)
-        self._kernels[operator].launch(kernel, (gx, gy), bx, sessions, count)
+            self._kernels[operator] = replace(host(operator, self._folder), backwards=True)
+        self.enqueue(lambda: self._kernels[operator].launch(kernel, (gx, gy), bx, sessions, count), stream)
         return (0,)
+
+    def cuStreamBeginCapture(self, stream: Any, mode: Any) -> Answer:  # noqa: N802
+        assert int(stream) == STREAM
+        assert self.capturing is None
+        self.capturing = []
+        return (0,)
+
+    def cuStreamEndCapture(self, stream: Any) -> Answer:  # noqa: N802
+        assert int(stream) == STREAM
+        assert self.capturing
+        self._graphs.append(self.capturing)
+        self.capturing = None
+        return 0, bindings.CUgraph(len(self._graphs))
+
+    def cuGraphInstantiate(self, graph: Any, flags: int) -> Answer:  # noqa: N802
+        self._graphs.append(list(self._graphs[int(graph) - 1]))
+        return 0, bindings.CUgraphExec(len(self._graphs))
+
+    def cuGraphLaunch(self, graph: Any, stream: Any) -> Answer:  # noqa: N802
+        assert self._graphs[int(graph) - 1]
+        for work in self._graphs[int(graph) - 1]:
+            self.enqueue(work, stream)
+        return (0,)
+
+    def cuGraphDestroy(self, graph: Any) -> Answer:  # noqa: N802
+        self._graphs[int(graph) - 1] = []
+        return (0,)
+
+    def cuGraphExecDestroy(self, graph: Any) -> Answer:  # noqa: N802
+        return self.cuGraphDestroy(graph)

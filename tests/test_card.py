@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -177,6 +178,19 @@ def test_actors_that_were_not_shown_for_longest_leave(device: Device) -> None:
     assert full.value.again
     _, (shown,) = little.step([little.start(big)], [1], open_mouth)  # what was refused broke nothing
     agree(big, 1, open_mouth[0], shown, WarpAppearance().step([WarpAppearance().start(big)], [1], open_mouth)[1][0])
+
+
+def test_an_actor_that_nobody_has_any_more_leaves_at_once(device: Device) -> None:
+    painter, open_mouth = CardPainter(device), face.motion_of(shape(PRESENTER, Mouth(10)))[None]
+    used = []
+    for name in ("one", "two"):
+        engine, actor = WarpAppearance(painter=painter), replace(small_actor(), name=name)
+        engine.step([engine.start(actor)], [3], open_mouth)
+        used.append((painter.shelf.actors, painter.shelf.used))
+        del engine, actor
+        gc.collect()
+    assert used[0] == used[1]
+    assert used[0][0] == 1
 
 
 def test_frames_of_a_long_actor_take_turns(device: Device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from native.composite import cases as composite_cases
 from native.composite import cuda as composite_cuda
 from native.composite import reference as composite_reference
 from native.composite.op import composite
+from native.copy import cases as copy_cases
+from native.copy import cuda as copy_cuda
+from native.copy import reference as copy_reference
 from native.cuda.compile import ARCHITECTURES, OPERATORS, CompileError, HostKernels, cubin, host
 from native.cuda.launch import ABOUT, Room, check, grids
 from native.interior import cases as interior_cases
@@ -146,24 +150,26 @@ def test_warp_normalises_lays_out_and_adds_the_flow(kernels: Callable[[str], Hos
     assert thrown.max() <= 255
 
 
+def random_mesh(random: np.random.Generator, shape: tuple[int, int], count: int) -> Case:
+    low, high = np.array([0, 0]), np.array(shape[::-1]) - 1
+    target = random.uniform(low, high, (60, 2)).astype(np.float32)
+    triangles = random.integers(0, 60, (70, 3)).astype(np.int32)
+    triangles[::9, 2] = triangles[::9, 1]
+    smooth = np.add.outer(np.arange(shape[0] + 5) * 60 / shape[0], np.arange(shape[1] + 3) * 90 / shape[1])
+    arguments = {
+        "pictures": [np.clip(smooth[:, :, None] + [0, 20, 90], 0, 255).astype(np.uint8)] * count,
+        "weights": np.full(count, 1 / count, np.float32), "target": target, "triangles": triangles,
+        "sources": random.uniform(low, high, (count, 60, 2)).astype(np.float32),
+        "values": random.uniform(0, 1, (60, 5)).astype(np.float32), "size": shape,
+    }  # fmt: skip
+    return Case("random", arguments, tolerance=1.0, bytes=0)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (17, 33), (31, 16), (144, 90), (201, 270)], ids=str)
 def test_warp_of_random_meshes_shows_what_the_twin_shows(kernels: Callable[[str], HostKernels], shape: tuple[int, int]) -> None:
     """More triangles than a word of the bins holds, folded over each other, flat ones too, in pictures of any size."""
     fenced, random = Fenced(), np.random.default_rng(shape[0])
-    cases = []
-    for count in (1, 2, 3):
-        low, high = np.array([0, 0]), np.array(shape[::-1]) - 1
-        target = random.uniform(low, high, (60, 2)).astype(np.float32)
-        triangles = random.integers(0, 60, (70, 3)).astype(np.int32)
-        triangles[::9, 2] = triangles[::9, 1]
-        smooth = np.add.outer(np.arange(shape[0] + 5) * 60 / shape[0], np.arange(shape[1] + 3) * 90 / shape[1])
-        arguments = {
-            "pictures": [np.clip(smooth[:, :, None] + [0, 20, 90], 0, 255).astype(np.uint8)] * count,
-            "weights": np.full(count, 1 / count, np.float32), "target": target, "triangles": triangles,
-            "sources": random.uniform(low, high, (count, 60, 2)).astype(np.float32),
-            "values": random.uniform(0, 1, (60, 5)).astype(np.float32), "size": shape,
-        }  # fmt: skip
-        cases.append(Case("random", arguments, tolerance=1.0, bytes=0))
+    cases = [random_mesh(random, shape, count) for count in (1, 2, 3)]
     sessions = fenced(np.zeros(len(cases), warp_cuda.DESCRIPTOR))
     outs = [warp_session(fenced, row, case) for row, case in zip(sessions, cases, strict=True)]
     launch(kernels("warp"), "warp", sessions)
@@ -341,6 +347,82 @@ def test_interior_in_one_launch_is_definition_and_twin(kernels: Callable[[str], 
         assert (out[:, :, :3] != patch).any() == (case.name != "shut")
 
 
+def copy_session(fenced: Fenced, row: Any, a: dict[str, Any]) -> Array:
+    for name in ("lines", "length", "from_step", "to_step"):
+        row[name] = a[name]
+    return placed(fenced, row, source=a["source"], target=a["target"])["target"]
+
+
+def test_copy_in_one_launch_is_its_definition(kernels: Callable[[str], HostKernels]) -> None:
+    fenced, cases = Fenced(), list(copy_cases.cases())
+    sessions = fenced(np.zeros(len(cases), copy_cuda.DESCRIPTOR))
+    outs = [copy_session(fenced, row, case.arguments) for row, case in zip(sessions, cases, strict=True)]
+    launch(kernels("copy"), "copy", sessions)
+    fenced.check()
+    for case, out in zip(cases, outs, strict=True):
+        assert np.array_equal(out, copy_reference.copy(**case.arguments))
+    for harm, words in (({"to_step": 3}, "over each other"), ({"lines": -1}, "negative"), ({"source": 1}, "aligned to 16")):
+        bad = sessions[:1].copy()
+        for name, value in harm.items():
+            bad[name] = value
+        with pytest.raises(ValueError, match=words):
+            check("copy", bad)
+
+
+def everything(fenced: Fenced, operator: str) -> tuple[Array, list[Array]]:
+    """An operator's cases as sessions, and what each makes."""
+    cases = {"warp": warp_cases, "sharpen": sharpen_cases, "interior": interior_cases, "composite": composite_cases, "copy": copy_cases}
+    table = list(cases[operator].cases())
+    if operator == "warp":
+        table += [random_mesh(np.random.default_rng(at), (144, 90), 3) for at in range(3)]
+    sessions, identity = fenced(np.zeros(len(table), ABOUT[operator].DESCRIPTOR)), np.array([1, 0, 0, 0, 1, 0], np.float32)
+    made: dict[str, Callable[[Any, Case], Array]] = {
+        "warp": lambda row, case: warp_session(fenced, row, case),
+        "sharpen": lambda row, case: sharpen_session(fenced, row, case.arguments)[0],
+        "interior": lambda row, case: interior_session(fenced, row, case.arguments),
+        "composite": lambda row, case: composite_session(fenced, row, case.arguments, eight(case.arguments), identity, (0, 1)),
+        "copy": lambda row, case: copy_session(fenced, row, case.arguments),
+    }
+    return sessions, [made[operator](row, case) for row, case in zip(sessions, table, strict=True)]
+
+
+@pytest.mark.parametrize("operator", list(OPERATORS))
+def test_threads_may_run_in_any_order(kernels: Callable[[str], HostKernels], operator: str) -> None:
+    """On a card they run at once: what a kernel makes must not depend on what others of its threads have made."""
+    fenced, outs = Fenced(), []
+    for backwards in (False, True):
+        sessions, made = everything(fenced, operator)
+        launch(replace(kernels(operator), backwards=backwards), operator, sessions)
+        outs.append(made)
+    fenced.check()
+    assert all(np.array_equal(one, other) for one, other in zip(*outs, strict=True))
+
+
+@pytest.mark.parametrize("operator", list(OPERATORS))
+def test_what_a_card_does_otherwise_than_this_processor(
+    kernels: Callable[[str], HostKernels], operator: str, kernels_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Products and sums are made one, with one rounding; and nothing relies on what C++ leaves open: addresses that are not aligned, whole
+    numbers that overflow, numbers that do not fit.
+    """
+    contracted = ["-ffp-contract=fast", *(["-mfma"] if " fma " in Path("/proc/cpuinfo").read_text() else [])]
+    checked = ["-fsanitize=undefined,float-cast-overflow", "-fno-sanitize=vptr"]
+    try:
+        harsh = host(operator, kernels_folder, [*contracted, *checked])
+    except CompileError:
+        harsh = host(operator, kernels_folder, contracted)  # a compiler that came without what checks
+    fenced = Fenced()
+    (plain, true), (sessions, made) = everything(fenced, operator), everything(fenced, operator)
+    launch(kernels(operator), operator, plain)
+    launch(harsh, operator, sessions)
+    fenced.check()
+    for one, other in zip(made, true, strict=True):
+        difference = np.abs(one.astype(float) - other)
+        assert difference.max(initial=0) <= {"warp": 0.5, "copy": 0}.get(operator, 1)
+        assert difference.sum() <= 0.01 * max(difference.size, 1)
+    assert "runtime error" not in capfd.readouterr().err
+
+
 def test_no_sessions_are_no_work(kernels: Callable[[str], HostKernels]) -> None:
     for operator, about in ABOUT.items():
         launch(kernels(operator), operator, np.zeros(0, about.DESCRIPTOR))
@@ -364,7 +446,8 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
     check("composite", good, whole)
     for harm, words in (
         ({"patch": good["patch"] + 8}, "patch must be aligned to 16 bytes"), ({"frame": 0}, "has no frame"), ({"x": 11}, "not even"),
-        ({"w": 60}, "does not fit its frame"), ({"sigma": np.nan}, "no width"), ({"height": -2}, "negative"),
+        ({"w": 60}, "does not fit its frame"), ({"sigma": np.nan}, "Gaussian"), ({"sigma": np.inf}, "Gaussian"),
+        ({"height": -2}, "negative"),
     ):  # fmt: skip
         bad = good.copy()
         for name, value in harm.items():

@@ -16,6 +16,9 @@ from realtime.load import MOST, Costs, Overload
         ({1: 0.002, 2: 0.003, 4: 0.005}, 0.008, 2, 7),  # the wires are
         ({1: 0.050, 2: 0.100, 4: 0.200}, 0.008, 2, 1),  # too slow for one: it gets fewer pictures
         ({1: 0.0, 2: 0.0, 4: 0.0}, 0.0, 2, MOST),
+        ({1: 0.004, 64: 0.006, 256: 0.012, 512: 0.024}, 0.0, 16, 512),  # a card: as many as were measured, and no more
+        ({1: 0.004, 64: 0.012, 128: 0.024, 256: 0.048}, 0.0, 16, 170),
+        ({1: 0.004, 64: 0.012, 128: 0.024, 256: 0.048}, 0.004, 16, 122),  # sending is on its processor
         ({1: 0.010}, 0.0, 64, 3),
     ],
 )

@@ -1,26 +1,30 @@
-"""Plans without a card: built for architectures, kept, found again, built anew; and how a plan is run, on a card that is played."""
+"""Plans without a card: built for architectures, kept, found again, built anew; and how a plan is run, on a card that is acted."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from cuda.bindings import driver
+from onnx import TensorProto, helper, numpy_helper
 
 from engines.backends.ahead import nets
 from engines.backends.found import Card
 from engines.backends.half import half
-from engines.backends.plans import RANGES, Builder, build, builder, parse, plan
-from engines.backends.tensorrt import BATCHES, TensorRTNet, bucket
+from engines.backends.plans import RANGES, Builder, Plan, build, builder, parse, plan
+from engines.backends.tensorrt import TensorRTNet
 from engines.errors import BackendFault
+from engines.pipeline import Pipeline
+from native.cuda.device import Card as Opened
+from native.kept import keep, kept
+from tests.driver import HostDriver
 from tests.nets import renderer_nets
+from tests.people import small_actor
+from tests.test_card import agree
+from tests.test_features import speech
+from tests.trt import COMPILED, acted
 
-pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
+trt = pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
 
 
 @pytest.fixture(scope="module")
@@ -78,128 +82,79 @@ def test_what_cannot_be_built_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-class PlayedCard:
-    """Memory of this machine in the place of a card's."""
-
-    stream = 7
-
-    def __init__(self) -> None:
-        self.rooms: dict[int, Any] = {}
-
-    def room(self, size: int) -> Any:
-        memory = np.full(size, 0xFF, np.uint8)
-        self.rooms[memory.ctypes.data] = memory
-        return SimpleNamespace(address=memory.ctypes.data)
-
-    def leave(self, room: Any) -> None:
-        del self.rooms[room.address]
-
-    def staging(self, size: int) -> Any:
-        return np.zeros(size, np.uint8)
-
-    def put(self, data: Any, address: int) -> None:
-        ctypes.memmove(address, data.ctypes.data, data.nbytes)
-
-    def get(self, address: int, data: Any) -> None:
-        ctypes.memmove(data.ctypes.data, address, data.nbytes)
-
-    def wait(self) -> None:
-        pass
+@pytest.fixture
+def driver(kernels_folder: Path, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
+    """A card that is acted."""
+    driver = HostDriver(kernels_folder)
+    monkeypatch.setattr("cuda.bindings.driver", driver)
+    monkeypatch.setattr("native.cuda.device.cubin", driver.code)
+    return driver
 
 
-class PlayedEngine:
-    """What `tensorrt_rtx` makes of a plan, for one net: y = x / 2 in float16, of three numbers a row."""
-
-    num_io_tensors = 2
-
-    def get_tensor_name(self, at: int) -> str:
-        return "xy"[at]
-
-    def get_tensor_dtype(self, name: str) -> Any:
-        return trt().float16
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1, 3)
-
-    def get_tensor_mode(self, name: str) -> Any:
-        return trt().TensorIOMode.INPUT if name == "x" else trt().TensorIOMode.OUTPUT
-
-    def create_runtime_config(self) -> Any:
-        return SimpleNamespace()
-
-    def create_execution_context(self, options: Any) -> Any:
-        assert options.dynamic_shapes_kernel_specialization_strategy == trt().DynamicShapesKernelSpecializationStrategy.EAGER
-        return PlayedContext()
+def halved() -> bytes:
+    """A net: y = x / 2 in float16, of three numbers a row."""
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, ["n", 3]) for name in "xy"]
+    half_of = numpy_helper.from_array(np.array([0.5], np.float16), "half")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "half"], ["y"])], "g", sides[:1], sides[1:], [half_of])
+    model = helper.make_model(graph)
+    helper.set_model_props(model, {"a": "b"})
+    return bytes(model.SerializeToString())
 
 
-class PlayedContext:
-    def __init__(self) -> None:
-        self.at: dict[str, int] = {}
-        self.profile = -1
-        self.batch = 0
-
-    def set_optimization_profile_async(self, profile: int, stream: int) -> None:
-        self.profile = profile
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        assert self.profile == (shape[0] > 1)
-        self.batch = shape[0]
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self.at[name] = address
-
-    def execute_async_v3(self, stream: int) -> bool:
-        x, y = (np.frombuffer((ctypes.c_char * (self.batch * 6)).from_address(self.at[name]), np.float16) for name in "xy")
-        y[:] = x / 2
-        Capture.last = self.execute_async_v3
-        return True
-
-
-class Capture:
-    """CUDA's driver as far as graphs go."""
-
-    last: Callable[[int], bool]
-    launched = 0
-
-    @classmethod
-    def launch(cls, graph: Callable[[int], bool], stream: int) -> tuple[int]:
-        cls.launched += 1
-        return (0 if graph(stream) else 1,)
-
-
-def trt() -> Any:
-    return builder("sm_89").module
-
-
-def test_a_batch_is_filled_up_to_the_next_size_and_parted_where_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "cuStreamBeginCapture", lambda stream, mode: (0,))
-    monkeypatch.setattr(driver, "cuStreamEndCapture", lambda stream: (0, Capture.last))
-    monkeypatch.setattr(driver, "cuGraphInstantiate", lambda graph, flags: (0, graph))
-    monkeypatch.setattr(driver, "cuGraphDestroy", lambda graph: (0,))
-    monkeypatch.setattr(driver, "cuGraphExecDestroy", lambda graph: (0,))
-    monkeypatch.setattr(driver, "cuGraphLaunch", Capture.launch)
-    by, card = builder("sm_89"), PlayedCard()
-    played = SimpleNamespace(**{name: getattr(by.module, name) for name in dir(by.module) if not name.startswith("__")})
-    played.Runtime = lambda said: SimpleNamespace(deserialize_cuda_engine=lambda data: PlayedEngine() if data == b"plan" else None)
-    by = Builder(played, by.name, by.version, by.architecture, by.card)
-    net = TensorRTNet(b"plan", by, card, {"a": "b"})
-    assert len(card.rooms) == 2
+@pytest.mark.parametrize("library", ["tensorrt_rtx", "tensorrt"])
+def test_a_batch_is_filled_up_to_the_next_size_and_parted_where_it_is_too_large(driver: HostDriver, library: str, tmp_path: Path) -> None:
+    by, card, net, compiled = acted(trt, driver, library), Opened(None), halved(), tmp_path / "a.compiled"
+    made = TensorRTNet(net, net, by, card, compiled=compiled)
+    assert made.metadata == {"a": "b"}
+    taken = driver.taken
     for batch in (1, 2, 3, 64, 150):
         x = np.random.default_rng(batch).normal(size=(batch, 3)).astype(np.float16).astype(np.float32)
-        Capture.launched = 0
-        out = net.run({"x": x})
+        out = made.run({"x": x})
         assert out["y"].dtype == np.float32
         assert np.array_equal(out["y"], (x.astype(np.float16) / 2).astype(np.float32))
-        assert Capture.launched == -(-batch // 64)
-    assert len(card.rooms) == 2  # nothing was taken meanwhile
-    net.close()
-    assert not card.rooms
+    assert driver.taken == taken
+    made.close()
     with pytest.raises(BackendFault, match="cannot load its plan"):
-        TensorRTNet(b"another", by, card, {})
+        TensorRTNet(b"of another version", net, by, card)
+    with pytest.raises(ValueError, match="default stream"):
+        TensorRTNet(net, net, by, Opened(0))
+    if library == "tensorrt":
+        assert not compiled.exists()
+        return
+    assert kept(compiled) == COMPILED
+    for harm, known in ((COMPILED, COMPILED), (b"for another card", b"")):
+        keep(compiled, harm)
+        TensorRTNet(net, net, by, card, compiled=compiled)
+        assert by.module.caches[-1].known == known  # what was compiled is not compiled again
+        assert kept(compiled) == COMPILED
 
 
-def test_buckets() -> None:
-    assert [bucket(batch) for batch in (1, 2, 3, 5, 33, 64)] == [1, 2, 4, 8, 64, 64]
-    for batch in (0, BATCHES[-1] + 1):
-        with pytest.raises(ValueError, match="1 to 64"):
-            bucket(batch)
+@pytest.mark.slow
+def test_a_whole_conversation_looks_the_same(
+    driver: HostDriver, kernels_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a card would do, from speech to picture, with the nets' plans as ONNX defines them; against the CPU."""
+    by = acted(trt, driver)
+    monkeypatch.setattr("engines.backends.tensorrt.builder", lambda architecture, cards: by)
+    monkeypatch.setattr("engines.backends.tensorrt.plan", lambda name, net, by: Plan(tmp_path / f"{name}.plan", net, built=True))
+    monkeypatch.setattr("engines.backends.tensorrt.BATCHES", (1, 2, 4))
+    pipelines, actor = (Pipeline(), Pipeline(backend="tensorrt")), small_actor()
+    assert pipelines[1].backend == "tensorrt"
+    talks = [[pipeline.start(actor, seed=at, first=8 * at) for at in range(3)] for pipeline in pipelines]
+    worst, taken = 0.0, 0
+    for tick, block in enumerate(speech(1).reshape(-1, 640)[:12]):
+        pictures = []
+        for k, pipeline in enumerate(pipelines):
+            talks[k], made = pipeline.step(talks[k], np.stack([block, 0.3 * block, np.roll(block, 99)]))
+            pictures.append(made)
+        for row, (one, other) in enumerate(zip(*pictures, strict=True)):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                talk = talks[0][row]
+                agree(actor, actor.frame_at(talk.first + talk.tick - 1 - pipelines[0].look_ahead), talk.motion.shown, one, other)
+                worst = max(worst, float(np.linalg.norm(talk.motion.shown - talks[1][row].motion.shown, axis=-1).max()))
+        if tick == 5:
+            taken = driver.taken
+    assert worst < 0.001  # of the inter-ocular distance
+    assert driver.taken == taken  # nothing is asked of the driver in a tick
+    assert len(list(tmp_path.glob("*.compiled"))) == 2

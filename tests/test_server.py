@@ -41,6 +41,7 @@ async def test_a_peer_gets_pictures_and_sound_at_once_and_steadily(client: Clien
         report = await peer.report()
         assert report["state"] == "idle"
         health = await (await client.get("/healthz")).json()
+        assert health["backend"] == "cpu"
         assert (health["ready"], health["sessions"], health["capacity"], health["engine_restarts"]) == (True, 1, 3, 0)
         assert (await client.delete(peer.url)).status == 200
         await problem(await client.delete(peer.url), 404, "unknown-session")

@@ -1,10 +1,11 @@
-"""The engine's process dies, and a spare one takes over what it did."""
+"""The engine's process: all conversations have their turn in it; it dies, and a spare one takes over what it did."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ class Ear:
 
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
-    engine = Engine(FakeStore(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05)
+    engine = Engine(FakeStore(), WallClock(), partial(FakePipeline, cost=0.005), actor="presenter", spare_s=0.05)
     await engine.start()
     yield engine
     await engine.close()
@@ -64,3 +65,17 @@ async def test_a_spare_process_takes_over_and_is_replaced(engine: Engine) -> Non
     os.kill(waits, signal.SIGKILL)  # the spare itself dies: nobody notices, another waits
     await until(lambda: engine.spare_pid not in (None, waits))
     assert (engine.pid, engine.restarts, ear.begun) == (spare, 1, 2)
+
+
+async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_others(engine: Engine) -> None:
+    behind, others = Ear(), [Ear() for _ in range(3)]
+    late, *talks = (engine.open("presenter", ear) for ear in (behind, *others))
+    await until(lambda: all(ear.begun == 1 for ear in (behind, *others)))
+    for tick in range(40):
+        engine.hear(late, tick, np.zeros(TICK, np.float32))
+    for talk in talks:
+        engine.hear(talk, 0, np.zeros(TICK, np.float32))
+    await until(lambda: all(ear.answers for ear in others))
+    assert behind.answers < 15  # they were in the next step, together, not behind those forty
+    assert engine.backend == "cpu"
+    await until(lambda: behind.answers == 40)

@@ -33,6 +33,7 @@ async def test_metrics_tell_of_sessions_pictures_and_delays(client: Client) -> N
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         found = {sample.name: sample for family in text_string_to_metric_families(await response.text()) for sample in family.samples}
         assert found["mytalk_sessions"].value == 1
+        assert found["mytalk_backend"].labels == {"backend": "cpu"}
         assert found["mytalk_pictures_total"].value > 25
         assert found["mytalk_engine_step_seconds_count"].value >= 25
         assert 0 < found["mytalk_added_delay_seconds_sum"].value / found["mytalk_added_delay_seconds_count"].value < 2

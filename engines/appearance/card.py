@@ -16,10 +16,11 @@ from engines.appearance.engine import Asked
 from engines.appearance.interior import gap_of
 from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
+from engines.backends import card_trouble
 from engines.errors import CardFull
 from engines.spec import Picture
 from native.composite import cuda as composite
-from native.cuda.device import Bytes, Device
+from native.cuda.device import Bytes, CardError, Device
 from native.cuda.launch import Room
 from native.interior import cuda as interior
 from native.sharpen import cuda as sharpen
@@ -49,6 +50,7 @@ class CardPainter:
         values = np.ascontiguousarray(self._mesh.values)
         self._values = device.room(values.nbytes)
         device.put(values.reshape(-1).view(np.uint8), self._values.address)
+        device.wait()
         self._given, self._scratch, self._made = _Block(device), _Block(device), _Block(device)
         self._in, self._out = device.staging(1), device.staging(1)
 
@@ -57,6 +59,7 @@ class CardPainter:
         """Bytes that are held beside the actors."""
         return self._given.size + self._scratch.size + self._made.size
 
+    @card_trouble(CardError)
     def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
         changed = [at for at, one in enumerate(asked) if any(one.size)]
@@ -93,6 +96,7 @@ class CardPainter:
             self.device.run(operator, rows, addresses[operator])
         self.device.get(self._made.address, self._out[: tick.made.size])
         self.device.wait()
+        self.shelf.arrived()
         return self._read(sessions, asked)
 
     def _warps(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:

@@ -1,10 +1,14 @@
-"""What a card holds of actors: their references, and their frames as they were shown. Bounded: who was not shown for longest leaves."""
+"""What a card holds of actors: their references, and their frames as they were shown.
+
+Bounded: who was not shown for longest leaves; and who is not in this machine's memory any more, at once.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +34,16 @@ class Place:
 
 @dataclass(frozen=True)
 class _Held:
-    actor: Actor  # while it is held, its id is not another's
     room: Room
     pictures: int
     sources: int
     frames: int
     count: int
     """Frames that there is room for."""
-    slots: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    slots: OrderedDict[int, int]
     """The frames that are there, the least recently shown first, and where."""
+    end: weakref.finalize[..., Actor]
+    """Says when the actor is in nobody's memory any more: its id may then be another's."""
 
 
 class Shelf:
@@ -47,6 +52,8 @@ class Shelf:
     def __init__(self, device: Device, limit: int) -> None:
         self._device, self._limit = device, limit
         self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._gone: deque[int] = deque()  # actors whose memory is to be given back: they may go in any thread
+        self._sent: list[NDArray[np.uint8]] = []
 
     @property
     def used(self) -> int:
@@ -59,14 +66,24 @@ class Shelf:
         return len(self._held)
 
     def place(self, asked: Sequence[Asked]) -> list[Place]:
-        """Have on the card what these pictures, at most `FRAMES`, are made from. Raises CardFull where it has no room for them together."""
+        """Have on the card what these pictures, at most `FRAMES`, are made from: once the device is waited for (then say `arrived`).
+
+        Raises CardFull where it has no room for them together.
+        """
+        while self._gone:
+            if (held := self._held.pop(self._gone.popleft(), None)) is not None:
+                self._device.leave(held.room)
         busy = {id(one.actor) for one in asked}
         places = []
         for one in asked:
             held = self._held.get(id(one.actor)) or self._admit(one, busy)
             self._held.move_to_end(id(one.actor))
-            places.append(Place(held.pictures, held.sources, held.frames + self._slot(held, one.index) * frame_bytes(one.actor)))
+            places.append(Place(held.pictures, held.sources, held.frames + self._slot(held, one) * frame_bytes(one.actor)))
         return places
+
+    def arrived(self) -> None:
+        """All that was copied is on the card: what it was copied from need not stay."""
+        self._sent.clear()
 
     def _admit(self, asked: Asked, busy: Collection[int]) -> _Held:
         actor = asked.actor
@@ -75,7 +92,9 @@ class Shelf:
         for other in [other for other in self._held if other not in busy]:
             if self.used + sum(parts) + frames * frame <= self._limit:
                 break
-            self._device.leave(self._held.pop(other).room)
+            left = self._held.pop(other)
+            left.end.detach()
+            self._device.leave(left.room)
         count = min(frames, (self._limit - self.used - sum(parts)) // frame)
         if count < min(frames, FRAMES):
             needed = sum(parts) + min(frames, FRAMES) * frame
@@ -85,21 +104,28 @@ class Shelf:
             )
         room = self._device.room(sum(parts) + count * frame)
         pictures, sources = room.address, room.address + parts[0]
-        held = self._held[id(actor)] = _Held(actor, room, pictures, sources, sources + parts[1], count)
+        end = weakref.finalize(actor, self._gone.append, id(actor))
+        end.atexit = False
+        held = self._held[id(actor)] = _Held(room, pictures, sources, sources + parts[1], count, OrderedDict(), end)
         four = np.zeros((*actor.references.pictures.shape[:3], 4), np.float16)
         four[..., :3] = actor.references.pictures
-        self._device.put(four.reshape(-1).view(np.uint8), pictures)
-        self._device.put(np.ascontiguousarray(asked.sources, np.float32).reshape(-1).view(np.uint8), sources)
+        self._send(four, pictures)
+        self._send(np.ascontiguousarray(asked.sources, np.float32), sources)
         return held
 
-    def _slot(self, held: _Held, index: int) -> int:
+    def _slot(self, held: _Held, asked: Asked) -> int:
+        index = asked.index
         if index not in held.slots:
             at = len(held.slots) if len(held.slots) < held.count else held.slots.popitem(last=False)[1]
-            frame: NDArray[np.uint8] = np.ascontiguousarray(held.actor.frames[index]).reshape(-1)
-            self._device.put(frame, held.frames + at * frame_bytes(held.actor))
+            self._send(np.ascontiguousarray(asked.actor.frames[index]), held.frames + at * frame_bytes(asked.actor))
             held.slots[index] = at
         held.slots.move_to_end(index)
         return held.slots[index]
+
+    def _send(self, array: NDArray[np.generic], address: int) -> None:
+        data: NDArray[np.uint8] = array.reshape(-1).view(np.uint8)
+        self._sent.append(data)
+        self._device.put(data, address)
 
 
 def frame_bytes(actor: Actor) -> int:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import BackendFault
+
 Array = NDArray[np.float32]
+
+
+@contextmanager
+def card_trouble(*errors: type[Exception]) -> Iterator[None]:
+    """What a card's driver or library raises becomes BackendFault: of this process's card nothing more is to be had."""
+    try:
+        yield
+    except errors as error:
+        what = str(error).strip().partition("\n")[0].rstrip(".")
+        raise BackendFault(f"The card does not go on: {what}.", "See: mytalk doctor, nvidia-smi; or say --backend cpu.") from error
 
 
 class Net(Protocol):

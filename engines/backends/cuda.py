@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.backends import Net
+from engines.backends import Net, card_trouble
 from engines.backends.operators import OPERATORS, WHERE
 from engines.backends.weights import read_weights
 from engines.errors import BackendFault, WeightsFault
@@ -22,6 +22,7 @@ from native.cuda.device import Card, CardError
 Array = NDArray[np.float32]
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Sizes of batches that are captured. What is between is filled up with rows that nobody reads; what is beyond is run in parts."""
+_TROUBLE = (torch.AcceleratorError, torch.OutOfMemoryError)
 _WARM = 3  # runs before a capture, as torch wants
 
 
@@ -94,10 +95,12 @@ class CudaNet(Net):
         for size in BUCKETS[: BUCKETS.index(most) + 1]:
             self._bucket(size)
 
+    @card_trouble(*_TROUBLE)
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Net.run`."""
         return _joined([self._run(part) for part in _cut(inputs)])
 
+    @card_trouble(*_TROUBLE)
     def remember(
         self, inputs: Mapping[str, Array], rings: Sequence[Any], names: Sequence[str], ticks: Sequence[int]
     ) -> tuple[dict[str, Array], list[Any]]:
@@ -230,10 +233,11 @@ def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
         card.stream = torch.cuda.current_stream().cuda_stream
     except (CardError, RuntimeError, AssertionError) as error:  # the last is what torch says where it was built without CUDA
         raise BackendFault(f"The backend cuda cannot be had: {error}", "Say --backend cpu.") from error
-    ears, lips = (CudaNet(read_weights(name)) for name in (EARS, LIPS))
-    for net in (ears, lips):
-        net.prepare()
-    return {"ears": ears, "lips": lips}, {"painter": CardPainter(card)}
+    with card_trouble(CardError, *_TROUBLE):
+        ears, lips = (CudaNet(read_weights(name)) for name in (EARS, LIPS))
+        for net in (ears, lips):
+            net.prepare()
+        return {"ears": ears, "lips": lips}, {"painter": CardPainter(card)}
 
 
 def divided(count: int) -> list[int]:

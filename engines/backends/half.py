@@ -45,6 +45,15 @@ def read_metadata(data: bytes) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load_model_from_string(data).metadata_props}
 
 
+def read_inputs(data: bytes) -> tuple[str, ...]:
+    """The names of an ONNX file's inputs, in its order."""
+    import onnx
+
+    graph = onnx.load_model_from_string(data).graph
+    weights = {given.name for given in graph.initializer}
+    return tuple(given.name for given in graph.input if given.name not in weights)
+
+
 def _lay_out(graph: Any) -> None:
     """Make weights of what is constant: matrices in eight bits, and nodes that only hold an array."""
     from onnx import numpy_helper

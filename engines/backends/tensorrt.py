@@ -1,44 +1,62 @@
-"""The backend `tensorrt`: a plan on a card. All memory is taken when it is loaded; a launch is one CUDA graph on the caller's stream."""
+"""The backend `tensorrt`: plans on a card. Memory is taken when a plan is loaded; a run is one copy in, one CUDA graph, one copy out."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends import Net
-from engines.backends.plans import RANGES, Builder, listener
+from engines.backends import Net, card_trouble, found
+from engines.backends.half import read_inputs, read_metadata
+from engines.backends.plans import RANGES, Builder, builder, listener, plan
 from engines.errors import BackendFault
+from native.copy import cuda as copy
+from native.copy.reference import UNIT
+from native.cuda.device import Card as Opened
+from native.cuda.device import CardError, asked
+from native.kept import keep, kept
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Sizes that are captured: a batch is filled up to the next."""
+_ALIGNED = 256  # bytes: what TensorRT wants of the addresses of inputs and outputs
+_CHUNK = 16  # rings for which memory is taken together
+
+log = logging.getLogger(__name__)
 
 
 class Room(Protocol):
     """Memory of a card."""
 
-    address: int
+    @property
+    def address(self) -> int:
+        """Where it begins, aligned to 256 bytes."""
+        ...
 
 
 class Card(Protocol):
-    """The card that is current, and a stream of it: memory and copies in the order in which they are asked for.
+    """The card that is current, and a stream of it: memory, copies and kernels in the order in which they are asked for.
 
-    Whoever launches the kernels has one: nets and kernels share it.
+    Whoever makes the pictures has one (`native.cuda.device.Card`): nets and kernels share it.
     """
 
     stream: int
     """A cudaStream_t; not 0, which cannot be captured."""
 
-    def room(self, size: int) -> Room:
-        """Memory on the card."""
+    def room(self, size: int) -> Any:
+        """Memory on the card: a `Room`."""
         ...
 
-    def leave(self, room: Room) -> None:
+    def leave(self, room: Any) -> None:
         """Give it back."""
         ...
 
@@ -47,11 +65,15 @@ class Card(Protocol):
         ...
 
     def put(self, data: Bytes, address: int) -> None:
-        """Copy to the card; data from `staging` must stay as it is until `wait`."""
+        """Copy to the card; the data must stay as it is until `wait`."""
         ...
 
     def get(self, address: int, data: Bytes) -> None:
         """Copy from the card; whole after `wait`."""
+        ...
+
+    def run(self, operator: str, sessions: NDArray[np.void], address: int) -> None:
+        """Launch an operator's kernels over sessions whose descriptors lie at an address too."""
         ...
 
     def wait(self) -> None:
@@ -60,101 +82,238 @@ class Card(Protocol):
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """An input or output for the largest batch; rows that a batch does not use hold what they held."""
+class Spot:
+    """Where an input or output lies in its block, for one size of batch."""
 
-    room: Any
-    given: bool
-    """Whether it is an input."""
-    host: NDArray[Any]
-    """(most, *row) in the type and shape that the net has, where copies go from and to."""
+    at: int
+    kind: np.dtype[Any]
+    shape: tuple[int, ...]
 
-    def rows(self, batch: int) -> Bytes:
-        """The bytes of the first rows of `host`."""
-        return self.host[:batch].reshape(-1).view(np.uint8)
+    @property
+    def row(self) -> int:
+        """Bytes of one conversation's."""
+        return int(np.prod(self.shape[1:])) * self.kind.itemsize
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.at + self.shape[0] * self.row
+
+    def of(self, block: Bytes) -> NDArray[Any]:
+        """It as an array, in a block of this machine."""
+        return block[self.at : self.end].view(self.kind).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A size of batch that is captured."""
+
+    size: int
+    given: dict[str, Spot]
+    made: dict[str, Spot]
+    context: Any
+    """Each has its own, as a captured graph goes on using its memory."""
+    graph: Any
+
+
+class Ring:
+    """What a conversation remembers, on the card. Never changed; when nobody has it any more, its place is another's."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
 
 
 class TensorRTNet(Net):
     """A plan on a card.
 
-    Who has the inputs on the card already writes them into the rooms of `buffers`, calls `launch`, and reads the outputs there:
-    that copies nothing and waits for nothing.
+    Inputs lie one after the other in one block of the card's memory, and so do outputs, for each size of batch in its own order:
+    what a batch is given or makes lies together.
     """
 
-    def __init__(self, plan: bytes, by: Builder, card: Card, metadata: Mapping[str, str], batches: Sequence[int] = BATCHES) -> None:
-        """`metadata` is what the net's file says of itself. Raises BackendFault where the plan, or the card, will not do."""
+    @card_trouble(CardError)
+    def __init__(
+        self, plan: bytes, net: bytes, by: Builder, card: Card, batches: Sequence[int] = BATCHES, compiled: Path | None = None
+    ) -> None:
+        """`net` is the ONNX file that the plan was made of. `compiled`: a file for what TensorRT-RTX's compiler makes for this very card.
+
+        Raises BackendFault where the plan, or the card, will not do.
+        """
         from cuda.bindings import driver
 
         if not card.stream:
             raise ValueError("the default stream cannot be captured: make one")
-        self.metadata = dict(metadata)
+        self.metadata = read_metadata(net)
         self._driver, self._card, self._batches, self._by = driver, card, tuple(batches), by
         self._said = listener(by.module)  # must outlive what speaks to it
         self._runtime = by.module.Runtime(self._said)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._refused("load")
+        self._inputs = read_inputs(net)
         names = [self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)]
-        self.buffers = {name: self._buffer(by.module, name) for name in names}
-        self._contexts = {batch: self._context(by.module, batch) for batch in self._batches}
-        self._graphs = {batch: self._capture(context) for batch, context in self._contexts.items()}
+        self._outputs = [name for name in names if name not in self._inputs]
+        if {*names} != {*self._inputs, *self._outputs}:
+            raise BackendFault(
+                f"{by.title} has made a plan without {', '.join({*self._inputs} - {*names})}.", "Build it anew: mytalk build"
+            )
+        most = batches[-1]
+        self._orders = _even(3 * most * copy.DESCRIPTOR.itemsize)  # bytes at the head of what goes in: where rings are copied
+        self._in = card.staging(self._orders + self._size(self._inputs, most))
+        self._out = card.staging(self._size(self._outputs, most))
+        self._given, self._made = card.room(len(self._in)), card.room(len(self._out))
+        self._in[:] = 0
+        card.put(self._in, self._given.address)
+        self._chunks: list[Any] = []
+        self._free: deque[int] = deque()
+        self._compiled: Any = None
+        self._buckets = {size: self._bucket(size, compiled) for size in self._batches}
+        if self._compiled is not None and compiled is not None:
+            made = bytes(self._compiled.serialize())
+            if made != kept(compiled):
+                keep(compiled, made)
 
-    def launch(self, batch: int) -> None:
-        """Enqueue the net for the first `batch` rows, 1 to the largest that was captured; returns at once."""
-        self._asked(self._driver.cuGraphLaunch(self._graphs[bucket(batch, self._batches)], self._card.stream))
-
+    @card_trouble(CardError)
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Net.run`. Any number of conversations: in parts, where they are too many for one."""
         count, most = len(next(iter(inputs.values()))), self._batches[-1]
-        parts = [self._part({name: array[at : at + most] for name, array in inputs.items()}) for at in range(0, count, most)]
-        return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        parts = []
+        for at in range(0, count, most):
+            given = {name: array[at : at + most] for name, array in inputs.items()}
+            bucket = self._launched(given, self._orders)
+            parts.append(self._read(bucket, min(most, count - at)))
+        return _joined(parts)
+
+    @card_trouble(CardError)
+    def remember(
+        self, inputs: Mapping[str, Array], rings: Sequence[Any], names: Sequence[str], ticks: Sequence[int]
+    ) -> tuple[dict[str, Array], list[Any]]:
+        """See `Net.remember`: rings stay on the card."""
+        if self._inputs != (*inputs, *names):
+            raise ValueError(f"the net's inputs are {', '.join(self._inputs)}: of these the last are the rings")
+        made, after, most = [], [], self._batches[-1]
+        for at in range(0, len(rings), most):
+            given = {name: array[at : at + most] for name, array in inputs.items()}
+            outputs, rest = self._remember(given, rings[at : at + most], names, ticks[at : at + most])
+            made.append(outputs)
+            after += rest
+        return _joined(made), after
 
     def close(self) -> None:
         """Give back what was taken on the card."""
-        for graph in self._graphs.values():
-            self._asked(self._driver.cuGraphExecDestroy(graph))
-        self._graphs, self._contexts = {}, {}
-        for buffer in self.buffers.values():
-            self._card.leave(buffer.room)
-        self.buffers = {}
+        for bucket in self._buckets.values():
+            asked(self._driver, self._driver.cuGraphExecDestroy(bucket.graph))
+        self._buckets = {}
+        for room in (self._given, self._made, *self._chunks):
+            self._card.leave(room)
+        self._chunks = []
+        self._free.clear()
 
-    def _part(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        batch = len(next(iter(inputs.values())))
-        for name, array in inputs.items():
-            self.buffers[name].host[:batch] = array
-            self._card.put(self.buffers[name].rows(batch), self.buffers[name].room.address)
-        self.launch(batch)
-        outputs = {name: buffer for name, buffer in self.buffers.items() if not buffer.given}
-        for buffer in outputs.values():
-            self._card.get(buffer.room.address, buffer.rows(batch))
-        self._card.wait()
-        return {name: buffer.host[:batch].astype(np.float32) for name, buffer in outputs.items()}
-
-    def _buffer(self, trt: Any, name: str) -> Buffer:
-        kind, row = np.dtype(trt.nptype(self._engine.get_tensor_dtype(name))), tuple(self._engine.get_tensor_shape(name))[1:]
-        shape = (self._batches[-1], *row)
-        host = self._card.staging(int(np.prod(shape)) * kind.itemsize)
-        host[:] = 0
-        buffer = Buffer(
-            self._card.room(host.nbytes), self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT, host.view(kind).reshape(shape)
+    def _remember(
+        self, inputs: Mapping[str, Array], rings: Sequence[Any], names: Sequence[str], ticks: Sequence[int]
+    ) -> tuple[dict[str, Array], list[Any]]:
+        """The rings are copied to where the net reads them, and to where they are to lie from now on; there, what is new is laid over."""
+        count = len(rings)
+        bucket = self._buckets[_next(count, self._batches)]
+        first, last, new = bucket.given[names[0]], bucket.given[names[-1]], bucket.made["new"]
+        _, heads, tokens, width = first.shape
+        piece = new.shape[3] * width * first.kind.itemsize  # of a head, that is new
+        fresh: list[Bytes] = []  # must stay until they are on the card
+        before = [ring if isinstance(ring, Ring) else self._uploaded(ring, first.kind, fresh) for ring in rings]
+        after = [self._ring(len(names) * first.row) for _ in rings]
+        orders = np.zeros((3, count), copy.DESCRIPTOR)
+        read, moved, laid = orders
+        orders["source"][:2], orders["target"][1] = [ring.address for ring in before], [ring.address for ring in after]
+        read["target"] = self._given.address + first.at + first.row * np.arange(count)
+        apart = (last.at - first.at) // max(len(names) - 1, 1)
+        read["lines"], read["length"], read["from_step"], read["to_step"] = len(names), *_units(first.row, first.row, apart)
+        moved["lines"], moved["length"] = 1, *_units(len(names) * first.row)
+        laid["source"] = self._made.address + new.at + new.row * np.arange(count)
+        at = np.array(ticks, np.int64) * new.shape[3] % tokens
+        laid["target"] = moved["target"] + (at * width * first.kind.itemsize).astype(np.uint64)
+        laid["lines"], laid["length"], laid["from_step"], laid["to_step"] = (
+            len(names) * heads, *_units(piece, piece, tokens * width * first.kind.itemsize),
         )  # fmt: skip
-        self._card.put(host, buffer.room.address)  # rows that fill a batch up are computed too: of zeros, not of what lay there
-        return buffer
+        self._in[: orders.nbytes] = orders.reshape(-1).view(np.uint8)
+        self._launched(inputs, 0, orders[:2].reshape(-1))
+        self._card.run("copy", laid, self._given.address + orders[:2].nbytes)
+        return self._read(bucket, count), after
 
-    def _context(self, trt: Any, batch: int) -> Any:
-        """What runs a batch of this size: each has its own, as a captured graph goes on using its memory."""
+    def _launched(self, inputs: Mapping[str, Array], begin: int, orders: NDArray[np.void] | None = None) -> Bucket:
+        """The inputs copied, from byte `begin` of the block on; rings too, where they are ordered; and the net enqueued."""
+        count = len(next(iter(inputs.values())))
+        bucket = self._buckets[_next(count, self._batches)]
+        for name, array in inputs.items():
+            there = bucket.given[name].of(self._in)
+            there[:count], there[count:] = array, 0
+        self._card.put(self._in[begin : max(bucket.given[name].end for name in inputs)], self._given.address + begin)
+        if orders is not None:
+            self._card.run("copy", orders, self._given.address)
+        asked(self._driver, self._driver.cuGraphLaunch(bucket.graph, self._card.stream))
+        return bucket
+
+    def _read(self, bucket: Bucket, count: int) -> dict[str, Array]:
+        self._card.get(self._made.address, self._out[: max(spot.end for spot in bucket.made.values())])
+        self._card.wait()
+        return {name: spot.of(self._out)[:count].astype(np.float32) for name, spot in bucket.made.items()}
+
+    def _uploaded(self, ring: Array, kind: np.dtype[Any], fresh: list[Bytes]) -> Ring:
+        """A ring of this machine on the card."""
+        data = np.ascontiguousarray(ring, kind).reshape(-1).view(np.uint8)
+        fresh.append(data)
+        there = self._ring(data.nbytes)
+        self._card.put(data, there.address)
+        return there
+
+    def _ring(self, size: int) -> Ring:
+        """A place for a ring."""
+        if not self._free:
+            room = self._card.room(_CHUNK * _even(size))
+            self._chunks.append(room)
+            self._free.extend(room.address + at * _even(size) for at in range(_CHUNK))
+        ring = Ring(self._free.popleft())
+        weakref.finalize(ring, self._free.append, ring.address).atexit = False
+        return ring
+
+    def _bucket(self, size: int, compiled: Path | None) -> Bucket:
+        given, made = self._spots(self._inputs, size, self._orders), self._spots(self._outputs, size, 0)
+        context = self._context(size, compiled)
+        for spots, room, inputs in ((given, self._given, True), (made, self._made, False)):
+            for name, spot in spots.items():
+                if inputs and not context.set_input_shape(name, spot.shape):
+                    raise self._refused("prepare")
+                if not context.set_tensor_address(name, room.address + spot.at):
+                    raise self._refused("prepare")
+        return Bucket(size, given, made, context, self._capture(context))
+
+    def _spots(self, names: Sequence[str], size: int, at: int) -> dict[str, Spot]:
+        """One after the other, from byte `at` on."""
+        spots = {}
+        for name in names:
+            kind = np.dtype(self._by.module.nptype(self._engine.get_tensor_dtype(name)))
+            spots[name] = spot = Spot(at, kind, (size, *tuple(self._engine.get_tensor_shape(name))[1:]))
+            at = _even(spot.end)
+        return spots
+
+    def _size(self, names: Sequence[str], size: int) -> int:
+        return max(spot.end for spot in self._spots(names, size, 0).values())
+
+    def _context(self, size: int, compiled: Path | None) -> Any:
+        """What runs a batch of this size."""
         if self._by.rtx:  # it would else compile while it runs
             options = self._engine.create_runtime_config()
-            options.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+            options.dynamic_shapes_kernel_specialization_strategy = self._by.module.DynamicShapesKernelSpecializationStrategy.EAGER
+            if self._compiled is None:
+                self._compiled = options.create_runtime_cache()
+                known = None if compiled is None else kept(compiled)
+                if known is not None and not self._compiled.deserialize(known):
+                    log.info("what was compiled for %s is of another driver or card: it is compiled anew", self._by.architecture)
+            options.set_runtime_cache(self._compiled)
             context = self._engine.create_execution_context(options)
         else:
             context = self._engine.create_execution_context()
-        profile = next(at for at, (least, _, most) in enumerate(RANGES) if least <= batch <= most)
-        context.set_optimization_profile_async(profile, self._card.stream)
-        for name, buffer in self.buffers.items():
-            if buffer.given:
-                context.set_input_shape(name, (batch, *buffer.host.shape[1:]))
-            context.set_tensor_address(name, buffer.room.address)
+        profile = next(at for at, (least, _, most) in enumerate(RANGES) if least <= size <= most)
+        if context is None or not context.set_optimization_profile_async(profile, self._card.stream):
+            raise self._refused("prepare")
         return context
 
     def _capture(self, context: Any) -> Any:
@@ -162,24 +321,21 @@ class TensorRTNet(Net):
         stream, mode = self._card.stream, self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._enqueue(context)
         self._card.wait()
-        self._asked(self._driver.cuStreamBeginCapture(stream, mode))
-        self._enqueue(context)
-        graph = self._asked(self._driver.cuStreamEndCapture(stream))
-        ready = self._asked(self._driver.cuGraphInstantiate(graph, 0))
-        self._asked(self._driver.cuGraphDestroy(graph))
+        if self._by.rtx and not context.is_stream_capturable(stream):
+            raise self._refused("capture")
+        asked(self._driver, self._driver.cuStreamBeginCapture(stream, mode))
+        try:
+            self._enqueue(context)
+        finally:
+            ended = self._driver.cuStreamEndCapture(stream)
+        graph = asked(self._driver, ended)
+        ready = asked(self._driver, self._driver.cuGraphInstantiate(graph, 0))
+        asked(self._driver, self._driver.cuGraphDestroy(graph))
         return ready
 
     def _enqueue(self, context: Any) -> None:
         if not context.execute_async_v3(self._card.stream):
             raise self._refused("run")
-
-    def _asked(self, answer: tuple[Any, ...]) -> Any:
-        """What the driver gave. Raises BackendFault with what it said instead."""
-        status, *rest = answer
-        if int(status):
-            _, name = self._driver.cuGetErrorName(status)
-            raise BackendFault(f"The card's driver answered {name.decode() if name else int(status)}.", "See: mytalk doctor, nvidia-smi")
-        return rest[0] if rest else None
 
     def _refused(self, what: str) -> BackendFault:
         why = self._said.errors[0].strip() if self._said.errors else "without a word"
@@ -188,8 +344,45 @@ class TensorRTNet(Net):
         )
 
 
-def bucket(batch: int, batches: Sequence[int] = BATCHES) -> int:
-    """The size to which a batch is filled up. Raises ValueError where none is large enough, or the batch is empty."""
-    if not 1 <= batch <= batches[-1]:
-        raise ValueError(f"a batch has 1 to {batches[-1]} conversations, not {batch}")
+def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the engines are given so that they work on the first card: nets, and who makes the pixels, on one stream.
+
+    Plans that are not there yet are built. Raises BackendFault where no card can be used, or nothing builds plans for it.
+    """
+    from engines.appearance.card import CardPainter
+    from engines.backends.ahead import nets
+    from engines.motion.config import EARS, LIPS
+
+    try:
+        card = Opened(None)
+    except CardError as error:
+        raise BackendFault(f"The backend tensorrt cannot be had: {error}", "Say --backend cpu.") from error
+    by = builder(card.architecture, [found.Card(card.name, card.architecture, card.free)])
+    made = {}
+    for name, net in nets():
+        ready = plan(name, net, by)
+        if ready.built:
+            log.info("%s was built for %s", ready.place, by.card or by.architecture)
+        own = hashlib.sha256(card.name.encode()).hexdigest()[:8]
+        made[name] = TensorRTNet(ready.data, net, by, card, BATCHES, ready.place.with_suffix(f".{own}.compiled"))
+    return {"ears": made[EARS], "lips": made[LIPS]}, {"painter": CardPainter(card)}
+
+
+def _next(batch: int, batches: Sequence[int]) -> int:
+    """The size to which a batch is filled up."""
     return next(size for size in batches if size >= batch)
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _even(size: int) -> int:
+    return -(-size // _ALIGNED) * _ALIGNED
+
+
+def _units(*sizes: int) -> list[int]:
+    """Sizes in bytes as `copy` counts them. Raises ValueError where one is no multiple."""
+    if any(size % UNIT for size in sizes):
+        raise ValueError(f"what is remembered must come in multiples of {UNIT} bytes, not {sizes}")
+    return [size // UNIT for size in sizes]

@@ -18,6 +18,7 @@ DESCRIPTOR = np.dtype(
     align=True,
 )  # fmt: skip
 """Addresses, sizes, formats, the inverse crop, colours = gain * stored + offset, and the colour field's constants."""
+_WIDEST = 1000
 ALIGNED = {"frame": 1, "out": 1, "patch": 16, "small": 4, "spread": 4}
 
 
@@ -51,6 +52,6 @@ def misfit(sessions: NDArray[np.void]) -> str:
         return "a frame or a part of it is not even"
     if ((s["x"] + s["w"] > s["width"]) | (s["y"] + s["h"] > s["height"])).any():
         return "a part does not fit its frame"
-    if ((s["rows"] > 0) & ~(s["sigma"] > 0)).any():
-        return "a colour field has no width"
+    if ((s["rows"] > 0) & ~((s["sigma"] > 0) & (s["sigma"] <= _WIDEST))).any():
+        return f"a colour field's Gaussian is not between 0 and {_WIDEST} cells wide"
     return ""

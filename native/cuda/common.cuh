@@ -36,7 +36,14 @@ static half_bits narrow(float value) {  // to the nearest, ties to even, as cvt.
     if (size < 0x38800000) return (half_bits)(sign | (u32)std::nearbyint(std::fabs((double)value) * 16777216.0));
     return (half_bits)(sign | ((size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13));
 }
+
+static float times(float a, float b) {
+    volatile float product = a * b;
+    return product;
+}
 #else
+static __device__ float times(float a, float b) { return __fmul_rn(a, b); }  // rounded: never made one with a sum that follows
+
 static __device__ float widen(half_bits bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));

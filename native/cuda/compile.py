@@ -20,6 +20,7 @@ OPERATORS = {
     "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
     "interior": ("interior_light", "interior"),
     "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
+    "copy": ("copy",),
 }
 """The kernels of each operator, in the order in which they are launched."""
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -82,33 +83,40 @@ class HostKernels:
     library: ctypes.CDLL
     descriptor: int
     """Bytes of a session's descriptor."""
+    backwards: bool = False
+    """Whether threads run the last first: what a kernel makes does not depend on it."""
 
     def launch(self, kernel: str, grid: tuple[int, int], block: int, sessions: int, count: int) -> None:
         """Run a kernel over the grid, thread by thread; `sessions` is the address of `count` descriptors."""
-        self.library[f"host_{kernel}"](*(ctypes.c_uint(n) for n in (*grid, block)), ctypes.c_void_p(sessions), ctypes.c_int(count))
+        numbers = (ctypes.c_uint(n) for n in (self.backwards, *grid, block))
+        self.library[f"host_{kernel}"](*numbers, ctypes.c_void_p(sessions), ctypes.c_int(count))
 
 
-def host(operator: str, folder: Path) -> HostKernels:
-    """The same source for the CPU, built into `folder` if it is not there. Raises CompileError without a C++ compiler."""
+def host(operator: str, folder: Path, options: Sequence[str] = ()) -> HostKernels:
+    """The same source for the CPU, built into `folder` if it is not there; `options` go to the compiler, behind its usual ones.
+
+    Raises CompileError without a C++ compiler, or with what it says.
+    """
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise CompileError("No C++ compiler is here: apt-get install g++")
     struct = operator.capitalize()
     lines = ["#define MYTALK_HOST", source(operator), f'extern "C" int descriptor() {{ return sizeof({struct}); }}']
     lines += [
-        f'extern "C" void host_{kernel}(unsigned gx, unsigned gy, unsigned block, const {struct}* sessions, int count) {{'
+        f'extern "C" void host_{kernel}(unsigned back, unsigned gx, unsigned gy, unsigned block, const {struct}* sessions, int count) {{'
         " gridDim = {gx, gy, 1}; blockDim = {block, 1, 1};"
-        " for (blockIdx.y = 0; blockIdx.y < gy; blockIdx.y++) for (blockIdx.x = 0; blockIdx.x < gx; blockIdx.x++)"
-        f" for (threadIdx.x = 0; threadIdx.x < block; threadIdx.x++) {kernel}(sessions, count); }}"
+        " for (u64 n = 0, all = (u64)gx * gy * block; n < all; n++) { u64 thread = back ? all - 1 - n : n;"
+        " threadIdx.x = thread % block; blockIdx.x = thread / block % gx; blockIdx.y = thread / block / gx;"
+        f" {kernel}(sessions, count); }} }}"
         for kernel in OPERATORS[operator]
     ]
-    text = "\n".join(lines)
-    built = folder / f"{operator}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+    text, flags = "\n".join(lines), ("-std=c++17", "-O2", "-ffp-contract=off", *options)  # a sum is never made one with a product
+    built = folder / f"{operator}-{hashlib.sha256(' '.join((*flags, text)).encode()).hexdigest()[:24]}.so"
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=folder) as building:
             code, library_file = Path(building) / f"{operator}.cpp", Path(building) / "built.so"
             code.write_text(text)
-            command = [compiler, "-std=c++17", "-O2", "-shared", "-fPIC", str(code), "-o", str(library_file)]
+            command = [compiler, *flags, "-shared", "-fPIC", str(code), "-o", str(library_file)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise CompileError(done.stderr)

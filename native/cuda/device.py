@@ -43,7 +43,7 @@ class Device(Protocol):
         ...
 
     def put(self, data: Bytes, address: int) -> None:
-        """Copy contiguous data there. Data that is not from `staging` may be changed afterwards, data that is only after `wait`."""
+        """Copy contiguous data there. It must stay, and stay as it is, until `wait`: also where it is not from `staging`."""
         ...
 
     def get(self, address: int, data: Bytes) -> None:
@@ -103,12 +103,13 @@ class Host:
 
 
 class Card:
-    """An NVIDIA card, in the context that torch uses too. `stream` is the caller's, such as `torch.cuda.current_stream().cuda_stream`.
+    """An NVIDIA card, in the context that torch uses too. `stream` is the caller's, such as `torch.cuda.current_stream().cuda_stream`;
+    None makes one.
 
     Kernels are loaded once, each when it is first run; `cache` as for `cubin`. Raises CardError where there is no card.
     """
 
-    def __init__(self, stream: int = 0, number: int = 0, cache: Path | None = None) -> None:
+    def __init__(self, stream: int | None = 0, number: int = 0, cache: Path | None = None) -> None:
         try:
             from cuda.bindings import driver
         except ImportError as error:
@@ -128,6 +129,8 @@ class Card:
         major, minor = (self._asked(driver.cuDeviceGetAttribute(which, device)) for which in version)
         self.architecture = f"sm_{major}{minor}"
         self.free = int(self._asked(driver.cuMemGetInfo())[0])
+        if stream is None:
+            stream = int(self._asked(driver.cuStreamCreate(int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))))
         self.stream, self.taken = stream, 0
         self._rooms: list[Room] = []
         self._kernels: dict[str, Kernels] = {}

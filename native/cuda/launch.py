@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native.composite import cuda as composite
+from native.copy import cuda as copy
 from native.cuda.compile import OPERATORS
 from native.interior import cuda as interior
 from native.sharpen import cuda as sharpen
@@ -17,7 +18,7 @@ from native.warp import cuda as warp
 
 BLOCK = 256
 """Threads of a block."""
-ABOUT: dict[str, Any] = {"warp": warp, "sharpen": sharpen, "interior": interior, "composite": composite}
+ABOUT: dict[str, Any] = {"warp": warp, "sharpen": sharpen, "interior": interior, "composite": composite, "copy": copy}
 """What is known of each operator's descriptors."""
 _OPTIONAL = {("warp", "which"), ("warp", "flow")}
 _SESSIONS = 65_535  # of a grid's second axis; what is beyond strides

@@ -27,9 +27,9 @@ struct Warp {
 
 struct Point { float x, y; };
 
-static __device__ Point cell(const Warp& s, int vertex) {
-    Point p = {between((s.target[2 * vertex] + 0.5f) * s.across - 0.5f, -FAR, FAR),
-               between((s.target[2 * vertex + 1] + 0.5f) * s.down - 0.5f, -FAR, FAR)};
+static __device__ Point cell(const Warp& s, int vertex) {  // rounded as the twin's: it says which triangle a cell shows
+    Point p = {between(times(s.target[2 * vertex] + 0.5f, s.across) - 0.5f, -FAR, FAR),
+               between(times(s.target[2 * vertex + 1] + 0.5f, s.down) - 0.5f, -FAR, FAR)};
     return p;
 }
 

@@ -115,6 +115,10 @@ class Metrics(Collector):
         }
         for name, (words, value) in now.items():
             yield GaugeMetricFamily(name, words, value=value)
+        backend = GaugeMetricFamily("mytalk_backend", "1 for what makes the pictures", labels=["backend"])
+        if self._engine.backend:
+            backend.add_metric([self._engine.backend], 1)
+        yield backend
         for key, words in _EACH.items():
             family = GaugeMetricFamily(f"mytalk_session_{key}", f"{words}, of each session", labels=["session"])
             for report in reports:

@@ -19,6 +19,7 @@ async def health(request: web.Request) -> web.StreamResponse:
     engine, sessions = request.app[ENGINE], request.app[SESSIONS]
     return web.json_response({
         "ready": engine.ready,
+        "backend": engine.backend,
         "sessions": len(sessions),
         "capacity": sessions.capacity,
         "engine_restarts": engine.restarts,
