@@ -1,11 +1,11 @@
 """How many sessions a backend carries: time of a tick of all of them, pictures a second, memory, and what the admission rule says.
 
-    python -m benchmarks.capacity [--backend cpu|cuda] [--sessions 1,8,64] [--actors 16] [--ticks 100]
+    python -m benchmarks.capacity [--backend cpu|cuda|tensorrt] [--sessions 1,8,64] [--actors 16] [--ticks 100]
 
 Sessions are spread over actors (copies of the presenter, each with frames of its own) and say the shipped speech. Nothing is sent anywhere:
 encoding is measured by `mytalk bench latency`. Memory of a card is counted by who takes it: an actor's frames and references, a session's
 part of what ticks work in. Allocations are what the driver is asked for after the warm-up, by torch and by us. Ends with a line of JSON.
-What the backend lacks is said in one sentence, with exit code 2.
+What the backend lacks is said in one sentence, with exit code 2. What it needs on a card: see `benchmarks.stages`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.stages import WARM, conversations, heard, processor
+from benchmarks.stages import WARM, conversations, heard, opened, processor
 
 
 def measure(pipeline: Any, actors: list[Any], count: int, ticks: int, backend: str) -> dict[str, float]:
@@ -38,7 +35,7 @@ def measure(pipeline: Any, actors: list[Any], count: int, ticks: int, backend: s
     found = {
         "median_ms": float(np.median(took)), "p99_ms": float(np.percentile(took, 99)), "pictures_s": count * len(took) / sum(took) * 1e3,
     }  # fmt: skip
-    if backend == "cuda":
+    if backend != "cpu":
         painter, mib = pipeline.appearance.painter, 1 << 20
         found |= {
             "mib_per_actor": painter.shelf.used / max(painter.shelf.actors, 1) / mib, "mib_per_session": painter.working / count / mib,
@@ -51,31 +48,26 @@ def allocations(pipeline: Any, backend: str) -> int:
     """Of memory of the card, from its driver, so far."""
     if backend == "cpu":
         return 0
+    ours = int(pipeline.appearance.painter.device.taken)
+    if backend == "tensorrt":
+        return ours  # its nets are given memory by the same device
     import torch
 
-    return int(torch.cuda.memory_stats().get("segment.all.allocated", 0)) + pipeline.appearance.painter.device.taken
+    return ours + int(torch.cuda.memory_stats().get("segment.all.allocated", 0))
 
 
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--backend", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--backend", choices=("cpu", "cuda", "tensorrt"), default="cpu")
     parser.add_argument("--sessions", default="1,8,64", help="numbers of sessions, with commas")
     parser.add_argument("--actors", type=int, default=16)
     parser.add_argument("--ticks", type=int, default=100, help="that are timed")
     options = parser.parse_args()
-    from engines.actor import Store
-    from engines.errors import Fault
-    from engines.pipeline import Pipeline
+    pipeline, actors = opened(options.backend, "presenter", options.actors)
     from realtime.load import SHARE, Costs
 
-    try:
-        pipeline = Pipeline(backend=options.backend)
-        actors = [replace(Store(Path("none")).load("presenter"), name=f"presenter {at}") for at in range(options.actors)]
-    except (Fault, ImportError) as fault:
-        print(f"The capacity cannot be measured: {fault}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{options.backend} on {processor(options.backend)}; {len(actors)} actors of {actors[0].size[0]}x{actors[0].size[1]}\n")
+    print(f"{options.backend} on {processor(pipeline)}; {len(actors)} actors of {actors[0].size[0]}x{actors[0].size[1]}\n")
     print("| sessions | tick, median, ms | p99, ms | pictures a second | MiB an actor | MiB a session | allocations a tick |")
     print("|---|---|---|---|---|---|---|")
     found = {}

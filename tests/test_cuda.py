@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -369,21 +369,51 @@ def test_copy_in_one_launch_is_its_definition(kernels: Callable[[str], HostKerne
             check("copy", bad)
 
 
-def everything(fenced: Fenced, operator: str) -> tuple[Array, list[Array]]:
-    """An operator's cases as sessions, and what each makes."""
+def table(operator: str) -> list[Case]:
     cases = {"warp": warp_cases, "sharpen": sharpen_cases, "interior": interior_cases, "composite": composite_cases, "copy": copy_cases}
-    table = list(cases[operator].cases())
-    if operator == "warp":
-        table += [random_mesh(np.random.default_rng(at), (144, 90), 3) for at in range(3)]
-    sessions, identity = fenced(np.zeros(len(table), ABOUT[operator].DESCRIPTOR)), np.array([1, 0, 0, 0, 1, 0], np.float32)
+    more = [random_mesh(np.random.default_rng(at), (201, 270), 1) for at in range(4)] if operator == "warp" else []
+    return [*cases[operator].cases(), *more]
+
+
+def laid(fenced: Fenced, operator: str, cases: list[Case], formats: tuple[int, int] = (0, 1)) -> tuple[Array, list[Array]]:
+    """Cases as sessions, and what each makes."""
+    sessions, identity = fenced(np.zeros(len(cases), ABOUT[operator].DESCRIPTOR)), np.array([1, 0, 0, 0, 1, 0], np.float32)
     made: dict[str, Callable[[Any, Case], Array]] = {
         "warp": lambda row, case: warp_session(fenced, row, case),
         "sharpen": lambda row, case: sharpen_session(fenced, row, case.arguments)[0],
         "interior": lambda row, case: interior_session(fenced, row, case.arguments),
-        "composite": lambda row, case: composite_session(fenced, row, case.arguments, eight(case.arguments), identity, (0, 1)),
+        "composite": lambda row, case: composite_session(fenced, row, case.arguments, eight(case.arguments), identity, formats),
         "copy": lambda row, case: copy_session(fenced, row, case.arguments),
     }
-    return sessions, [made[operator](row, case) for row, case in zip(sessions, table, strict=True)]
+    return sessions, [made[operator](row, case) for row, case in zip(sessions, cases, strict=True)]
+
+
+def patches(operator: str, random: np.random.Generator) -> Iterator[Case]:
+    """Of random sizes, in boxes and frames of random sizes."""
+    for h, w in random.integers(9, 120, (12, 2)).tolist():
+        top, left = random.integers(0, [h // 2, w // 2]).tolist()
+        bottom, right = random.integers([h // 2 + 1, w // 2 + 1], [h + 1, w + 1]).tolist()
+        if operator == "sharpen":
+            yield sharpen_cases.case("", random, (h, w), (top, bottom, left, right), random.uniform(0.4, 3), 300.0, -1.0)
+        elif operator == "interior":
+            yield interior_cases.case("", random, (h, w), (left, top), (bottom - top, right - left), random.uniform(20, 300), 0.9, 180)
+        else:
+            part, (x, y) = (h // 2 * 2, w // 2 * 2), (left * 2, top * 2)
+            yield composite_cases.case("", random, (part[0] + y + 4, part[1] + x + 2), (x, y), part, random.uniform(3, 40))
+
+
+@pytest.mark.parametrize("operator", ["sharpen", "interior", "composite"])
+def test_patches_of_random_sizes_are_the_twins(kernels: Callable[[str], HostKernels], operator: str) -> None:
+    fenced, cases = Fenced(), list(patches(operator, np.random.default_rng(12)))
+    sessions, outs = laid(fenced, operator, cases, (0, 0))
+    launch(kernels(operator), operator, sessions)
+    fenced.check()
+    twins: dict[str, Callable[..., Array]] = {"sharpen": lambda **a: sharpen(**a)[0], "interior": interior, "composite": composite}
+    for case, out in zip(cases, outs, strict=True):
+        seen = out if operator == "composite" else out[..., :3].astype(float)
+        difference = np.abs(seen.astype(float) - twins[operator](**case.arguments))
+        assert difference.mean() <= 0.1
+        assert difference.max() <= 3
 
 
 @pytest.mark.parametrize("operator", list(OPERATORS))
@@ -391,7 +421,7 @@ def test_threads_may_run_in_any_order(kernels: Callable[[str], HostKernels], ope
     """On a card they run at once: what a kernel makes must not depend on what others of its threads have made."""
     fenced, outs = Fenced(), []
     for backwards in (False, True):
-        sessions, made = everything(fenced, operator)
+        sessions, made = laid(fenced, operator, table(operator))
         launch(replace(kernels(operator), backwards=backwards), operator, sessions)
         outs.append(made)
     fenced.check()
@@ -412,7 +442,7 @@ def test_what_a_card_does_otherwise_than_this_processor(
     except CompileError:
         harsh = host(operator, kernels_folder, contracted)  # a compiler that came without what checks
     fenced = Fenced()
-    (plain, true), (sessions, made) = everything(fenced, operator), everything(fenced, operator)
+    (plain, true), (sessions, made) = (laid(fenced, operator, table(operator)) for _ in range(2))
     launch(kernels(operator), operator, plain)
     launch(harsh, operator, sessions)
     fenced.check()

@@ -37,13 +37,7 @@ static half_bits narrow(float value) {  // to the nearest, ties to even, as cvt.
     return (half_bits)(sign | ((size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13));
 }
 
-static float times(float a, float b) {
-    volatile float product = a * b;
-    return product;
-}
 #else
-static __device__ float times(float a, float b) { return __fmul_rn(a, b); }  // rounded: never made one with a sum that follows
-
 static __device__ float widen(half_bits bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));

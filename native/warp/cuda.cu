@@ -27,9 +27,9 @@ struct Warp {
 
 struct Point { float x, y; };
 
-static __device__ Point cell(const Warp& s, int vertex) {  // rounded as the twin's: it says which triangle a cell shows
-    Point p = {between(times(s.target[2 * vertex] + 0.5f, s.across) - 0.5f, -FAR, FAR),
-               between(times(s.target[2 * vertex + 1] + 0.5f, s.down) - 0.5f, -FAR, FAR)};
+static __device__ Point cell(const Warp& s, int vertex) {
+    Point p = {between((s.target[2 * vertex] + 0.5f) * s.across - 0.5f, -FAR, FAR),
+               between((s.target[2 * vertex + 1] + 0.5f) * s.down - 0.5f, -FAR, FAR)};
     return p;
 }
 
@@ -52,7 +52,7 @@ static __device__ void line(int* out, int x0, int y0, int x1, int y1) {
     out[1] = ((steep ? y0 : x0) + HALF) >> 16;
     out[2] = length >> 16;
     out[3] = (steep ? x0 : y0) + HALF;
-    out[4] = (int)(((i64)(steep ? dx : dy) << 16) / (length | 1));
+    out[4] = (int)((i64)(steep ? dx : dy) * 65536 / (length | 1));
     out[5] = (x1 + HALF) >> 16;
     out[6] = (y1 + HALF) >> 16;
 }
@@ -70,8 +70,8 @@ extern "C" __global__ void warp_edges(const Warp* sessions, int count) {
             for (int k = 0; k < 3; k++) {
                 Point p = cell(s, s.triangles[3 * face + k]);
                 int sixteenths = (int)rintf(p.y * 16);
-                x[k] = (int)rintf(p.x * 16) << 12;
-                y16[k] = sixteenths << 12;
+                x[k] = (int)rintf(p.x * 16) * 4096;
+                y16[k] = sixteenths * 4096;
                 row[k] = (sixteenths + 8) >> 4;
                 if (y16[k] < y16[top]) top = k;
             }
