@@ -21,11 +21,16 @@ import numpy as np
 def stand_in(backend: str) -> list[str]:
     """Put stand-ins where packages would be that are not there, for a backend; their names."""
     made = {"cv2": _cv2, "av": _av, "platformdirs": _platformdirs} | ({"onnx": _onnx} if backend == "cuda" else {})
-    missing = [name for name in made if find_spec(name) is None]
+    missing = [name for name in made if _absent(name)]
     for name in missing:
         for module in made[name]():
             sys.modules[module.__name__] = module
     return missing
+
+
+def _absent(name: str) -> bool:
+    """Whether a package is not there, or only what stands in for it."""
+    return getattr(sys.modules.get(name), "__spec__", None) is None if name in sys.modules else find_spec(name) is None
 
 
 def frames(size: tuple[int, int], count: int) -> list[Any]:

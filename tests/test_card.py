@@ -243,14 +243,15 @@ def test_without_a_card_the_backend_says_so() -> None:
 
 
 BARE = """
-import runpy, sys
+import sys
+from importlib import import_module
 from pathlib import Path
 sys.modules.update(dict.fromkeys(("av", "cv2", "mediapipe", "onnx", "openvino", "platformdirs")))
 
 def bench(name, *options):
     sys.argv = [name, *options]
     try:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+        import_module(f"benchmarks.{name}").main()
     except SystemExit as end:
         return end.code
 

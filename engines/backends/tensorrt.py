@@ -165,8 +165,8 @@ class TensorRTNet(Net):
         card.put(self._in, self._given.address)
         self._chunks: list[Any] = []
         self._free: deque[int] = deque()
-        self._compiled: Any = None
-        self._buckets = {size: self._bucket(size, compiled) for size in self._batches}
+        self._compiled = self._cache(compiled) if by.rtx else None
+        self._buckets = {size: self._bucket(size) for size in self._batches}
         if self._compiled is not None and compiled is not None:
             made = bytes(self._compiled.serialize())
             if made != kept(compiled):
@@ -274,9 +274,9 @@ class TensorRTNet(Net):
         weakref.finalize(ring, self._free.append, ring.address).atexit = False
         return ring
 
-    def _bucket(self, size: int, compiled: Path | None) -> Bucket:
+    def _bucket(self, size: int) -> Bucket:
         given, made = self._spots(self._inputs, size, self._orders), self._spots(self._outputs, size, 0)
-        context = self._context(size, compiled)
+        context = self._context(size)
         for spots, room, inputs in ((given, self._given, True), (made, self._made, False)):
             for name, spot in spots.items():
                 if inputs and not context.set_input_shape(name, spot.shape):
@@ -297,16 +297,19 @@ class TensorRTNet(Net):
     def _size(self, names: Sequence[str], size: int) -> int:
         return max(spot.end for spot in self._spots(names, size, 0).values())
 
-    def _context(self, size: int, compiled: Path | None) -> Any:
+    def _cache(self, compiled: Path | None) -> Any:
+        """What TensorRT-RTX's compiler has made and makes, for all contexts together."""
+        cache = self._engine.create_runtime_config().create_runtime_cache()
+        known = None if compiled is None else kept(compiled)
+        if known is not None and not cache.deserialize(known):
+            log.info("what was compiled for %s is of another driver or card: it is compiled anew", self._by.architecture)
+        return cache
+
+    def _context(self, size: int) -> Any:
         """What runs a batch of this size."""
         if self._by.rtx:  # it would else compile while it runs
             options = self._engine.create_runtime_config()
             options.dynamic_shapes_kernel_specialization_strategy = self._by.module.DynamicShapesKernelSpecializationStrategy.EAGER
-            if self._compiled is None:
-                self._compiled = options.create_runtime_cache()
-                known = None if compiled is None else kept(compiled)
-                if known is not None and not self._compiled.deserialize(known):
-                    log.info("what was compiled for %s is of another driver or card: it is compiled anew", self._by.architecture)
             options.set_runtime_cache(self._compiled)
             context = self._engine.create_execution_context(options)
         else:
