@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
-from engines.errors import Fault
+from engines.errors import BackendFault, Fault
 from engines.frames import Picture
 from engines.spec import TICK
 from realtime.clock import WallClock
 from realtime.engine import Engine
-from realtime.testing import FakePipeline, FakeStore
+from realtime.testing import FakeConversation, FakePipeline, FakeStore
 from tests.peers import until
 
 
@@ -36,6 +37,15 @@ class Ear:
 
     def refused(self, fault: Fault) -> None:
         raise fault
+
+
+class LostCard(FakePipeline):
+    """Its card is gone at the third tick of anyone who talks with the second actor."""
+
+    def step(self, conversations: Sequence[FakeConversation], *rest: Any) -> Any:
+        if any(talk.actor.name == "second" and talk.tick == 3 for talk in conversations):
+            raise BackendFault("The card does not go on: CUDA answered CUDA_ERROR_ECC_UNCORRECTABLE.")
+        return super().step(conversations, *rest)
 
 
 @pytest.fixture
@@ -79,3 +89,17 @@ async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_ot
     assert behind.answers < 15  # they were in the next step, together, not behind those forty
     assert engine.backend == "cpu"
     await until(lambda: behind.answers == 40)
+
+
+async def test_a_card_that_is_lost_ends_the_process_and_no_conversation() -> None:
+    engine, ear = Engine(FakeStore(), WallClock(), LostCard, actor="presenter", spare_s=0.05), Ear()
+    await engine.start()
+    try:
+        talk = engine.open("second", ear)
+        await until(lambda: ear.begun == 1 and engine.spare_pid is not None)
+        for tick in range(4):
+            engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        await until(lambda: ear.begun == 2)
+        assert (ear.answers, ear.gone, engine.restarts) == (3, 1, 1)
+    finally:
+        await engine.close()
