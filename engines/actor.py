@@ -73,6 +73,8 @@ class Actor:
     """Of the actor's own speech; None where there is none to be seen, as in a photo."""
     shown: Float | None = None
     """(N,) 0..1: how much of the made mouth is shown in each frame, 0 where the face is lost; None: all of it everywhere."""
+    resting: Float | None = None
+    """(N,) IOD: how far the lips in each frame are from rest, infinite where that is not known; None: known of no frame."""
 
     @cached_property
     def turns(self) -> Float:
@@ -96,6 +98,7 @@ class Actor:
 
 
 _ARRAYS = ("poses", "neutral")
+_OPTIONAL = ("shown", "resting")
 _REFERENCES = ("frame", "pictures", "crops", "motion")
 
 
@@ -109,8 +112,7 @@ def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
         arrays |= {f"references.{name}": getattr(actor.references, name) for name in _REFERENCES}
         if actor.habit is not None:
             arrays |= {"habit.mean": actor.habit.mean, "habit.frames": np.int32(actor.habit.frames)}
-        if actor.shown is not None:
-            arrays["shown"] = actor.shown
+        arrays |= {name: value for name in _OPTIONAL if (value := getattr(actor, name)) is not None}
         np.savez(building / "arrays.npz", **arrays)
         text = {
             "format": FORMAT, "name": actor.name, "width": actor.size[0], "height": actor.size[1], "frames": len(actor.poses),
@@ -138,13 +140,13 @@ def load_actor(folder: Path) -> Actor:
             own = {name: arrays[name] for name in _ARRAYS}
             known = "habit.mean" in arrays  # not in an actor of 0.1.0's first days
             habit = Habit(arrays["habit.mean"], int(arrays["habit.frames"])) if known else None
-            shown = arrays["shown"] if "shown" in arrays else None  # noqa: SIM401 an NpzFile, not a dict
+            own |= {name: arrays[name] for name in _OPTIONAL if name in arrays}
         if not (folder / "frames.mp4").stat().st_size or len(own["poses"]) != text["frames"]:
             raise ActorFault(f"Actor {folder.name} is damaged.", mend)
         return Actor(
             name=text["name"], size=(text["width"], text["height"]), loop=text["loop"], references=references,
             frames=Frames(folder / "frames.mp4", text["frames"]), opening_range=text["opening_range"],
-            width_range=text["width_range"], source=text["source"], habit=habit, shown=shown, **own,
+            width_range=text["width_range"], source=text["source"], habit=habit, **own,
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:  # what json, zip and numpy raise on damage
         raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error

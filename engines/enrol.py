@@ -220,6 +220,7 @@ def make_actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
         habit=habit(motion[use]), shown=shown_where(seen, cuts),
+        resting=np.where(use, face.lips_apart(motion, neutral_motion), np.inf).astype(np.float32),
     )  # fmt: skip
 
 
@@ -283,4 +284,5 @@ def enrol(
         return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)
     photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)
     moves, living = bring_to_life(first[0], tracks.landmarks[0], np.random.default_rng(crc32(first[0].tobytes())))
-    return replace(photo, poses=after(moves, photo.poses[0]), frames=Frames(path, write_frames(path, counted(living, progress))))
+    frames = Frames(path, write_frames(path, counted(living, progress)))
+    return replace(photo, poses=after(moves, photo.poses[0]), frames=frames, resting=np.zeros(len(frames), np.float32))

@@ -130,6 +130,12 @@ def opening(motion: Array) -> Array:
     return np.asarray(np.linalg.norm(upper - lower, axis=-1))
 
 
+def lips_apart(one: Array, other: Array) -> Array:
+    """(...): mean distance of the lips' points between motion (..., L, 2) and another, in IOD."""
+    lips = len(LIPS)
+    return np.asarray(np.linalg.norm(one[..., :lips, :] - other[..., :lips, :], axis=-1).mean(-1))
+
+
 def width(motion: Array) -> Array:
     """(...): distance of the mouth's corners (61-291) of motion (..., L, 2), in IOD."""
     left, right = (motion[..., _AT[point], :] for point in CORNERS)

@@ -39,5 +39,5 @@ def make_presenter(look: Look = PRESENTER, size: int = 512, ticks: int = IDLE_TI
     return Actor(
         name=name, size=(size, size), loop="round" if ticks == IDLE_TICKS else "to-and-fro", poses=poses, neutral=shape(look, REST),
         opening_range=OPENING_RANGE, width_range=WIDTH_RANGE, references=make_references(shown, at, poses, motion), frames=frames,
-        source="drawn by engines.drawn",
+        source="drawn by engines.drawn", resting=np.zeros(ticks, np.float32),
     )  # fmt: skip

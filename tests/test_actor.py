@@ -60,6 +60,15 @@ def test_enrolment_keeps_where_the_face_is_lost(tmp_path: Path) -> None:
     assert np.abs(np.diff(shown)).max() <= 0.25  # it fades
 
 
+def test_enrolment_tells_where_the_mouth_rests(tmp_path: Path) -> None:
+    actor = enrol(iter(filmed([Mouth()] * 20 + [Mouth(20.0)] * 10)), tmp_path, "anna")
+    save_actor(actor, tmp_path / "saved")
+    resting = load_actor(tmp_path / "saved").resting
+    assert resting is not None
+    assert resting[2:18].max() < 0.02
+    assert resting[22:].min() > 0.05
+
+
 def test_who_is_silent_shows_no_habit(tmp_path: Path) -> None:
     actor = enrol(iter(filmed([Mouth()] * 30)), tmp_path, "silent")
     assert actor.habit is None

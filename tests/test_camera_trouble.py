@@ -16,12 +16,14 @@ import pytest
 
 from engines.frames import Picture
 from realtime.camera.devices import Device, DeviceFault
+from realtime.camera.sinks import Stream
 from realtime.camera.sound import Ear, Mouth
 from realtime.camera.stage import Plan, Stage
 from realtime.engine import Engine
 from realtime.server.session import Session
 from realtime.server.surroundings import Surroundings
 from realtime.testing import InlineEngine, VirtualClock
+from realtime.timeline import WIRE_TICK
 from tests.peers import onsets
 
 LATENCY = 0.02
@@ -255,3 +257,31 @@ async def test_a_device_that_is_busy_gets_a_sentence_and_one_that_is_busy_when_i
         await until(made, lambda: made.ear.runs and made.mouth.runs)
         await made.clock.advance(4)
         assert 0 < max(made.delays(made.clock.now() - 3)) < 0.25
+
+
+async def test_an_address_that_was_lost_is_called_again_and_its_key_is_not_told() -> None:
+    asked: list[bytes] = []
+    twice = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readexactly(188))
+        if len(asked) == 2:
+            twice.set()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    stream = await asyncio.to_thread(Stream, f"tcp://name:word@{host}:{port}/key", (64, 48))
+    picture, faults = np.full((72, 64), 128, np.uint8), set()
+    for tick in range(1000):
+        stream.show(tick, np.zeros(WIRE_TICK, np.float32), picture)
+        faults.add(stream.fault)
+        await asyncio.sleep(0.01)
+        if twice.is_set() and not stream.fault:
+            break
+    await stream.close()
+    server.close()
+    assert [data[0] for data in asked[:2]] == [0x47, 0x47]  # MPEG transport streams, from their beginning
+    told = faults - {""}
+    assert told
+    assert not any("key" in words or "word" in words for words in told)

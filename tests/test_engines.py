@@ -19,7 +19,7 @@ from engines.motion import config
 from engines.motion.space import Habit, habit, parted, rest_and_range
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import Conversation, Pipeline
-from engines.spec import APPEARANCE, MOTION, TICK, load
+from engines.spec import APPEARANCE, MOTION, TICK, Float, load
 from native.planes import to_rgb
 from tests.people import small_actor
 from tests.test_features import speech
@@ -273,6 +273,23 @@ def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
             assert (pictures[row] is None) == (expected is None)
             if expected is not None and pictures[row] is not None:
                 assert np.abs(pictures[row].astype(int) - expected).max() <= 1
+
+
+def test_a_mouth_at_rest_is_the_actors_own_where_it_rests_there_too() -> None:
+    engine, actor = load(APPEARANCE, "warp"), small_actor()
+    rest, open_ = face.motion_of(actor.neutral)[None], face.motion_of(shape(PRESENTER, Mouth(22)))[None]
+    resting = np.zeros(len(actor.poses), np.float32)
+    resting[5], resting[6], resting[7] = 0.2, 0.021, np.inf  # speaks, nearly rests, is not known
+    actor = replace(actor, resting=resting)
+
+    def changed(index: int, motion: Float) -> float:
+        _, (picture,) = engine.step([engine.start(actor)], [index], motion)
+        return float(np.abs(picture.astype(int) - actor.frames[index]).mean())
+
+    assert changed(4, rest) == 0
+    assert changed(4, open_) > 0.1
+    assert 0 < changed(6, rest) < changed(5, rest)
+    assert changed(7, rest) > 0
 
 
 def test_where_the_face_is_lost_or_turned_away_the_frame_is_left_alone() -> None:

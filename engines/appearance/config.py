@@ -36,6 +36,8 @@ class WarpConfig:
     """What counts as fine."""
     turned: tuple[float, float] = (0.5, 0.8)
     """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
+    resting: tuple[float, float] = (0.012, 0.03)
+    """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
     stretch: float = 2.2
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
 

@@ -197,7 +197,7 @@ class WarpAppearance:
         weights, there = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
         for own in rows.values():
             actor, before = states[own[0]].known.actor, np.stack([states[b].weights for b in own])
-            there[own] = shown(actor, self.config, index[own])
+            there[own] = shown(actor, self.config, index[own], motion[own])
             for b, row in zip(own, weigh(actor, self.config, index[own], motion[own], before), strict=True):
                 weights[b] = row
         return weights, there

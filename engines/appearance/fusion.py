@@ -156,7 +156,7 @@ class FusionAppearance:
         if share > 0:
             moved = face.from_head(face.with_motion(one.actor.neutral, one.motion)[list(face.LIPS)], one.actor.poses[one.index])
             made = draw_interior(made, moved[:, :2] - np.array(corner, np.float32), unit, share)
-        alpha = _stretched(one.layout.alpha, one.layout.square.side, one.box) * np.float32(shown(one.actor, self.config, one.index))
+        alpha = _stretched(one.layout.alpha, one.layout.square.side, one.box) * shown(one.actor, self.config, one.index, one.motion)
         return composite(one.frame, corner, made, alpha)
 
 

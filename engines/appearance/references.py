@@ -41,15 +41,22 @@ def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Floa
 def far(actor: Actor, chosen: NDArray[np.int64], motion: Float) -> Float:
     """How far the chosen references' lips are from a motion (L, 2), and how much more open: (len(chosen), 2), IOD."""
     shown = actor.references.motion[chosen]
-    apart = np.linalg.norm(shown[:, : len(face.LIPS)] - motion[: len(face.LIPS)], axis=-1).mean(1)
-    return np.stack([apart, face.opening(shown) - face.opening(motion)], -1).astype(np.float32)
+    return np.stack([face.lips_apart(shown, motion), face.opening(shown) - face.opening(motion)], -1).astype(np.float32)
 
 
-def shown(actor: Actor, config: WarpConfig, index: Index) -> Float:
-    """How much of the made mouth frames `index` (...) show, 0..1: less where the face is lost, or turned as in no reference."""
+def shown(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Float:
+    """How much of the made mouth frames `index` (...) show, saying motion (..., L, 2): 0..1.
+
+    Less where the face is lost, or turned as in no reference; and where a mouth at rest is wanted that the frame has itself.
+    """
     near, far = config.turned
     seen = 1.0 if actor.shown is None else actor.shown[index]
-    return np.asarray(seen * np.clip((far - _turned(actor, index).min(-1)) / (far - near), 0, 1), np.float32)
+    seen = seen * np.clip((far - _turned(actor, index).min(-1)) / (far - near), 0, 1)
+    if actor.resting is not None:
+        same, other = config.resting
+        apart = face.lips_apart(motion, face.motion_of(actor.neutral)) + actor.resting[index]
+        seen = seen * np.clip((apart - same) / (other - same), 0, 1)
+    return np.asarray(seen, np.float32)
 
 
 def _turned(actor: Actor, index: Index) -> Float:

@@ -71,7 +71,7 @@ def closure_recall(true: Float, shown: Float, speaking: Mask) -> float:
 
 def lip_error(true: Float, shown: Float, speaking: Mask | None = None) -> float:
     """Mean distance of the 40 lip points, % IOD, over all ticks unless `speaking` is given."""
-    error = np.linalg.norm(true[:, :_LIPS] - shown[:, :_LIPS], axis=-1).mean(1)
+    error = face.lips_apart(true, shown)
     return float(error.mean() if speaking is None else error[speaking].mean()) * 100
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -18,10 +19,14 @@ from engines.frames import Picture
 from engines.spec import FPS
 from realtime.camera.devices import DeviceFault, no_camera
 from realtime.errors import OutputFault, SettingsFault
-from realtime.timeline import PICTURE_BASE, SOUND_BASE, WIRE_RATE, Float, picture_pts, sound_pts
+from realtime.timeline import PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, picture_pts, sound_pts
 
 HEADER_FPS = 30
 """Chromium looks into the file so often: at 25 it would miss some of 25."""
+AGAIN_S, MOST_AGAIN_S = 1.0, 15.0
+"""Seconds until a lost address is called again; twice as many each time."""
+_KINDS = {"rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts", "tcp": "mpegts"}
+_CHECK = "Check the address; files end in .mp4, .mkv, .ts or .flv."
 _WAITING = 50  # ticks that may wait for a slow address; what finds no room is left out
 
 
@@ -121,32 +126,30 @@ class DriverCamera:
 
 
 class Stream:
-    """Pictures and sound, H.264 and AAC, to a file or an address (rtmp, srt, udp, tcp), in a thread of its own."""
+    """Pictures and sound, H.264 and AAC, to a file or an address (rtmp, srt, udp, tcp), in a thread of its own.
+
+    An address that was lost is called again, after `AGAIN_S` and then twice as many seconds each time; what would have left
+    meanwhile is left out. Raises OutputFault where the first call fails.
+    """
 
     def __init__(self, url: str, size: tuple[int, int]) -> None:
-        scheme = url.partition("://")[0] if "://" in url else ""
-        kind = {"rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts", "tcp": "mpegts"}.get(scheme)
-        self.name, self.fault, self.left_out = url, "", 0
+        parts = urlsplit(url)
+        self._kind = _KINDS.get(parts.scheme)
+        self.name = parts.netloc.rpartition("@")[2] if self._kind else url  # paths of addresses hold keys
+        self.fault, self.left_out = "", 0
+        self._url, self._size = url, size
         try:
-            self._container = av.open(url, "w", format=kind)
+            self._out: _Out | None = _Out(url, size, self._kind)
         except (av.error.FFmpegError, ValueError) as error:
-            raise OutputFault(f"{url} cannot be opened: {error}.", "Check the address; files end in .mp4, .mkv, .ts or .flv.") from error
-        self._video: Any = self._container.add_stream("libx264", rate=FPS)
-        self._video.width, self._video.height = size
-        self._video.pix_fmt = "yuv420p"
-        self._video.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23", "g": str(2 * FPS)}
-        self._video.codec_context.time_base = Fraction(1, FPS)
-        self._audio: Any = self._container.add_stream("aac", rate=WIRE_RATE, layout="mono")
+            raise OutputFault(f"{self.name} cannot be opened: {_said(error)}.", _CHECK) from error
         self._ticks: queue.Queue[tuple[int, Float, Picture | None] | None] = queue.Queue(_WAITING)
-        self._first: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="stream")
         self._thread.start()
 
     def show(self, tick: int, sound: Float, picture: Picture | None) -> None:
         """See `Away.show`."""
-        self._first = tick if self._first is None else self._first
         try:
-            self._ticks.put_nowait((tick - self._first, sound, picture))
+            self._ticks.put_nowait((tick, sound, picture))
         except queue.Full:
             self.left_out += 1
 
@@ -160,16 +163,47 @@ class Stream:
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        try:
-            while (item := self._ticks.get()) is not None:
-                self._write(*item)
-            for stream in (self._video, self._audio):
-                self._container.mux(stream.encode(None))
-            self._container.close()
-        except (av.error.FFmpegError, OSError) as error:
-            self.fault = f"{self.name}: {error}"
+        pause, more = AGAIN_S, True
+        while more:
+            try:
+                self._out = self._out or _Out(self._url, self._size, self._kind)
+                self.fault = ""
+                while (item := self._ticks.get()) is not None:
+                    self._out.write(*item)
+                    pause = AGAIN_S
+                more = False
+                self._out.end()
+            except (av.error.FFmpegError, OSError) as error:
+                self.fault, self._out = f"{self.name}: {_said(error)}", None
+                more = more and self._kind is not None and self._pass(pause)
+                pause = min(MOST_AGAIN_S, 2 * pause)
 
-    def _write(self, tick: int, sound: Float, picture: Picture | None) -> None:
+    def _pass(self, seconds: float) -> bool:
+        """Let ticks of so much time pass; whether there are more."""
+        for _ in range(round(seconds / TICK_S)):
+            if self._ticks.get() is None:
+                return False
+            self.left_out += 1
+        return True
+
+
+class _Out:
+    """An opened file or address. Its media time begins with the first tick."""
+
+    def __init__(self, url: str, size: tuple[int, int], kind: str | None) -> None:
+        self._container = av.open(url, "w", format=kind)
+        self._video: Any = self._container.add_stream("libx264", rate=FPS)
+        self._video.width, self._video.height = size
+        self._video.pix_fmt = "yuv420p"
+        self._video.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23", "g": str(2 * FPS)}
+        self._video.codec_context.time_base = Fraction(1, FPS)
+        self._audio: Any = self._container.add_stream("aac", rate=WIRE_RATE, layout="mono")
+        self._first: int | None = None
+
+    def write(self, tick: int, sound: Float, picture: Picture | None) -> None:
+        """A tick's sound, and its picture if it has one."""
+        self._first = tick if self._first is None else self._first
+        tick -= self._first
         if picture is not None:
             frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
             frame.pts, frame.time_base = picture_pts(tick), PICTURE_BASE
@@ -177,3 +211,14 @@ class Stream:
         heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
         heard.sample_rate, heard.pts, heard.time_base = WIRE_RATE, sound_pts(tick), SOUND_BASE
         self._container.mux(self._audio.encode(heard))
+
+    def end(self) -> None:
+        """What the encoders hold back, and the file's end."""
+        for stream in (self._video, self._audio):
+            self._container.mux(stream.encode(None))
+        self._container.close()
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without the address."""
+    return str(getattr(error, "strerror", None) or error)

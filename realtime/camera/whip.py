@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from engines.frames import Picture
+from realtime.camera.sinks import AGAIN_S, MOST_AGAIN_S
 from realtime.clock import Clock
 from realtime.errors import OutputFault
 from realtime.server.encoders import prefer, set_encoders
@@ -21,8 +22,6 @@ from realtime.server.whip import SDP
 from realtime.timeline import Float
 
 ANSWER_S = 10.0
-AGAIN_S, MOST_AGAIN_S = 1.0, 15.0
-"""Seconds until a lost connection is tried again; twice as many each time."""
 
 
 class Whip:

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 CONNECT_S = 20.0
 """A peer that has not connected after so long is let go."""
+SHOWN_S = 0.015
+"""By so much a picture is told to be older than it is. A browser holds a picture to be shown when its compositor takes it, which is
+one or two refreshes early, and only sets right what is more than 30 ms apart: pictures that it once held back would stay late."""
 
 
 class _Certificate(RTCCertificate):
@@ -109,7 +112,7 @@ class Peer:
             self._pictures.put(tick, picture)
 
     def _media_ntp(self, track: PictureTrack | SoundTrack) -> int:
-        return (self._zero or 0) + _ntp(track.taken_s)
+        return (self._zero or 0) + _ntp(track.taken_s - (SHOWN_S if track is self._pictures else 0.0))
 
     def hush(self) -> None:
         """Sound that has not left yet does not leave any more."""

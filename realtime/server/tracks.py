@@ -20,7 +20,7 @@ from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.timeline import PACKET, PICTURE_BASE, SOUND_BASE, TICK_S, WIRE_RATE, Float, fade_from, picture_pts, sound_pts
 
-BEHIND_S = 0.015
+BEHIND_S = 0.005
 """A picture takes longer than its sound to be encoded, decoded and shown: measured in Chromium, with its buffers at their least."""
 FrameT = TypeVar("FrameT", AudioFrame, VideoFrame)
 
