@@ -201,6 +201,7 @@ def test_frames_of_a_long_actor_take_turns(device: Device) -> None:
         name="long",
         poses=np.resize(small.poses, (count, 3, 4)),
         frames=[small.frames[at % len(small.frames)] for at in range(count)],
+        resting=None,
     )
     open_mouth = face.motion_of(shape(PRESENTER, Mouth(10)))[None]
     frame, references = long.frames[0].nbytes, small.references.pictures[..., 0].size * 8
