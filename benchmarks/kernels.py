@@ -3,8 +3,8 @@
     python -m benchmarks.kernels [--batch 64] [--rounds 200]
 
 Runs from a checkout with nothing installed but a CUDA build of torch (which brings CUDA's bindings and NVRTC) and numpy. Inputs are
-random, from `timed` in `native/*/cases.py`, 512x512. Share: the bytes that must move at least (`Case.bytes`) in the measured time,
-over what a copy on the card moves. Torch is given the dense sampling grid and the mask for nothing: it has no operation that
+random, from `timed` in `native/*/cases.py`; pictures are 512x512. Share: the bytes that must move at least (`Case.bytes`) in the measured
+time, over what a copy on the card moves. Torch is given the dense sampling grid and the mask for nothing: it has no operation that
 rasterises a mesh. Before it is timed, what torch makes is compared with what the kernels make. Without a card: one sentence, exit
 code 2. Ends with a line of JSON.
 """
@@ -26,6 +26,7 @@ import numpy as np
 
 from native.case import Case
 from native.composite import cuda as composite
+from native.copy import cuda as copy
 from native.cuda.compile import CompileError
 from native.cuda.device import Card, CardError
 from native.cuda.launch import ABOUT, launch
@@ -233,6 +234,16 @@ def prepare_composite(torch: Any, case: Case, batch: int) -> Bench:
     return on_card(torch, case, sessions, keep, made)
 
 
+def prepare_copy(torch: Any, case: Case, batch: int) -> Bench:
+    """Each session has bytes of its own."""
+    a, sessions = case.arguments, np.zeros(batch, copy.DESCRIPTOR)
+    for name in ("lines", "length", "from_step", "to_step"):
+        sessions[name] = a[name]
+    keep = placed(torch, sessions, source=np.repeat(a["source"][None], batch, 0))
+    made = placed(torch, sessions, target=np.repeat(a["target"][None], batch, 0))[0]
+    return on_card(torch, case, sessions, keep, made)
+
+
 def seen(operator: str, made: Any) -> Any:
     """The part of what the kernels make that torch makes too."""
     return made[..., :3].float() if operator == "warp" else made.float()
@@ -319,7 +330,9 @@ def torch_composite(torch: Any, case: Case, batch: int) -> Callable[[], Any]:
     return work
 
 
-PREPARED = {"warp": prepare_warp, "sharpen": prepare_sharpen, "interior": prepare_interior, "composite": prepare_composite}
+PREPARED = {
+    "warp": prepare_warp, "sharpen": prepare_sharpen, "interior": prepare_interior, "composite": prepare_composite, "copy": prepare_copy,
+}  # fmt: skip
 IN_TORCH = {"warp": torch_warp, "composite": torch_composite}
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the backend needs the extra `gpu`")
 onnx = pytest.importorskip("onnx", reason="the backend needs the extra `gpu`")
 
+from benchmarks import kernels  # noqa: E402
 from engines import features  # noqa: E402
 from engines.backends.cpu import CpuNet  # noqa: E402
 from engines.backends.cuda import BUCKETS, CudaNet, divided  # noqa: E402
@@ -15,6 +20,7 @@ from engines.backends.weights import read_weights  # noqa: E402
 from engines.errors import WeightsFault  # noqa: E402
 from engines.motion.config import EARS, LIPS, Config, read_config  # noqa: E402
 from engines.motion.engine import DiffusionMotion  # noqa: E402
+from native.cuda.compile import host  # noqa: E402
 from tests.people import small_actor  # noqa: E402
 from tests.test_features import speech  # noqa: E402
 
@@ -89,3 +95,37 @@ def test_a_net_that_it_cannot_run_is_refused_in_words() -> None:
     graph = onnx.helper.make_graph([node], "g", [value("x", 1, ["b", 4]), value("k", 7, [1])], [value("y", 1, ["b", 2])])
     with pytest.raises(WeightsFault, match=r"operators .* TopK.*--backend cpu"):
         CudaNet(onnx.helper.make_model(graph).SerializeToString(), device="cpu")
+
+
+class OnHost:
+    """torch, whose card is the host."""
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(torch, name)
+        if not callable(real):
+            return real
+        return lambda *given, **named: real(*given, **{key: value for key, value in named.items() if key != "device"})
+
+    cuda = SimpleNamespace(empty_cache=lambda: None)
+
+
+def once(torch: Any, work: Any, rounds: int) -> tuple[float, float]:
+    work()
+    return 1.0, 2.0
+
+
+@pytest.mark.slow
+def test_the_kernels_benchmark_measures_the_same_work_twice(
+    kernels_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it but the card and the clock: it compares what torch makes with what the kernels make, and raises where they differ."""
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    monkeypatch.setattr(kernels, "milliseconds", once)
+    monkeypatch.setattr(kernels, "bandwidth", lambda torch: 100.0)
+    card = SimpleNamespace(name="host", architecture="", kernels=lambda operator: host(operator, kernels_folder))
+    kernels.report(OnHost(), card, batch=1, rounds=1)
+    said = capsys.readouterr().out
+    for operator in ("warp", "sharpen", "interior", "composite", "copy"):
+        assert f"| {operator}, " in said
+    apart = [line.rsplit("|", 2)[1] for line in said.splitlines() if line.startswith(("| warp", "| composite"))]
+    assert all(float(mean.split("/")[0]) < 1 for mean in apart)
