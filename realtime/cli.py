@@ -123,7 +123,7 @@ def remove(given: dict[str, Any], name: str) -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="Video to write: .mp4, .m4v, .mov or .mkv.")
 @click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Where in the actor's own video to begin.")
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output.")
-@click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 18].")
+@click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 16].")
 @click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size.")
 @click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")

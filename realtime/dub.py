@@ -74,7 +74,7 @@ def check_options(fps: float, crf: int) -> None:
     if not LOWEST_FPS <= fps <= HIGHEST_FPS:
         raise SettingsFault(f"{fps:g} pictures a second cannot be written.", f"Choose --fps from {LOWEST_FPS:g} to {HIGHEST_FPS:g}.")
     if not 0 <= crf <= 51:
-        raise SettingsFault(f"A quality (crf) of {crf} does not exist.", "Choose --crf from 0 (largest) to 51; 18 is the default.")
+        raise SettingsFault(f"A quality (crf) of {crf} does not exist.", "Choose --crf from 0 (largest) to 51; 16 is the default.")
 
 
 def made(actor: Actor, speech: Iterator[Sound], pipeline: Steps, *, first: int = 0, seed: int = 0) -> Iterator[Picture]:
@@ -94,7 +94,7 @@ def dub(
     pipeline: Steps,
     start: float = 0.0,
     fps: float = FPS,
-    crf: int = 18,
+    crf: int = 16,
     seed: int = 0,
     overwrite: bool = False,
     warn: Warn = lambda sentence: None,

@@ -41,7 +41,7 @@ class Settings:
     """Seconds after which any session ends."""
     actor: str = "presenter"
     """Who is shown where nobody is named."""
-    crf: int = 18
+    crf: int = 16
     """Quality of files: 0 (largest) to 51."""
     expressiveness: float = 1.0
     """How far mouths move: 1 as the actor does, 0 not at all, up to 2."""

@@ -45,7 +45,7 @@ class Writer:
         size: tuple[int, int],
         *,
         fps: float = 25,
-        crf: int = 18,
+        crf: int = 16,
         channels: int = 1,
         preset: str = "veryfast",
     ) -> None:
