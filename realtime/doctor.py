@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engines.backends.choice import BACKENDS, EXTRA, TENSORRT, choose, lacks
+from engines.backends.choice import BACKENDS, EXTRA, PROVED, TENSORRT, UNPROVED, choose, lacks
 from engines.backends.found import Found
 from engines.errors import Fault
 from native.cuda.compile import CompileError, nvrtc_version
@@ -50,7 +50,7 @@ def examine(settings: Settings, found: Found) -> Iterator[Finding]:
     yield from _devices()
     for backend in BACKENDS[1:]:
         lacking = lacks(backend, found)
-        words = "; ".join(lack.what for lack in lacking) or "ready"
+        words = "; ".join(lack.what for lack in lacking) or ("ready" if backend in PROVED else f"ready; {UNPROVED}")
         yield Finding("backends", backend, "absent" if lacking else "there", words)
     choice = choose("auto", found)
     yield Finding("backends", "auto", "there", f"takes {choice.backend}")

@@ -9,8 +9,9 @@ from engines.backends.found import Found
 from engines.errors import BackendFault
 
 BACKENDS = ("auto", "cpu", "cuda", "tensorrt")
-SERVED = ("cpu",)
-"""Backends through which this version makes whole pictures."""
+PROVED = ("cpu",)
+"""Backends that have made whole pictures where they are made for: `auto` takes no other."""
+UNPROVED = "it has not run on a card before this one: compare its pictures with --backend cpu, see docs/gpu.md"
 _QUICKEST = ("tensorrt", "cuda")  # what `auto` takes, the first that can be had
 EXTRA = "pip install 'mytalk-live[gpu]'"
 _NEEDS = {"cuda": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx", "torch"), "tensorrt": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx")}
@@ -25,26 +26,26 @@ class Lack:
     what: str
     """The rest of a sentence: "no NVIDIA driver was found"."""
     mend: str
-    """What a person can do about it; "" where it is nothing."""
+    """What a person can do about it."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend, and why it is not a quicker one."""
+    """A backend, and what is said of it."""
 
     backend: str
     reason: str
-    """"" where it was asked for, or is the quickest."""
+    """Why it is not the quickest, or what is to be known of it; "" where there is nothing to be said."""
 
     def __str__(self) -> str:
         return f"backend {self.backend}" + (f" ({self.reason})" if self.reason else "")
 
 
-def lacks(backend: str, found: Found, served: Collection[str] = SERVED) -> list[Lack]:
+def lacks(backend: str, found: Found) -> list[Lack]:
     """All that stands between this machine and a backend, what weighs most first. The CPU's is always ready."""
     if backend == "cpu":
         return []
-    lacking = [] if backend in served else [Lack("this version makes no pictures with it yet", "")]
+    lacking = []
     if not found.driver:
         lacking.append(Lack("no NVIDIA driver was found", "install NVIDIA's driver: https://www.nvidia.com/drivers"))
     elif not found.cards:
@@ -60,22 +61,23 @@ def lacks(backend: str, found: Found, served: Collection[str] = SERVED) -> list[
     return lacking
 
 
-def choose(backend: str, found: Found, served: Collection[str] = SERVED) -> Choice:
+def choose(backend: str, found: Found, proved: Collection[str] = PROVED) -> Choice:
     """The backend for what was asked, one of `BACKENDS`. Raises BackendFault where it is not one, or cannot be had."""
     if backend == "auto":
-        for quick in _QUICKEST:
-            if not lacks(quick, found, served):
-                return Choice(quick, "")
-        return Choice("cpu", "; ".join(f"{quick}: {lacks(quick, found, served)[0].what}" for quick in _QUICKEST))
+        against = {quick: [lack.what for lack in lacks(quick, found)] or [UNPROVED] * (quick not in proved) for quick in _QUICKEST}
+        ready = next((quick for quick in _QUICKEST if not against[quick]), None)
+        return Choice(ready, "") if ready else Choice("cpu", "; ".join(f"{quick}: {against[quick][0]}" for quick in _QUICKEST))
     if backend not in BACKENDS:
         raise BackendFault(f"There is no backend {backend!r}.", f"There are: {', '.join(BACKENDS)}.")
-    lacking = lacks(backend, found, served)
+    lacking = lacks(backend, found)
     if lacking:
         why = ", and ".join(lack.what for lack in lacking[:2])
-        mends = [lack.mend for lack in lacking if lack.mend] if backend in served else []
-        hint = f"To have it: {'; '.join(dict.fromkeys(mends))}. Else" if mends else "Leave it to auto, or"
-        raise BackendFault(f"The backend {backend} cannot be had: {why}.", f"{hint} say --backend cpu; all that was found: mytalk doctor")
-    return Choice(backend, "")
+        mends = "; ".join(dict.fromkeys(lack.mend for lack in lacking))
+        raise BackendFault(
+            f"The backend {backend} cannot be had: {why}.",
+            f"To have it: {mends}. Else say --backend cpu; all that was found: mytalk doctor",
+        )
+    return Choice(backend, "" if backend in proved else UNPROVED)
 
 
 def _major(version: str) -> int:
