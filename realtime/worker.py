@@ -14,7 +14,7 @@ import struct
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -176,6 +176,8 @@ class _Worker:
         measured, batches = (MEASURED, BATCHES if self._pipeline.backend == "cpu" else ON_CARD) if measure else (0, (1,))
         try:
             actor = self._actors[name] = self._store.load(name)
+            if isinstance(actor, Actor):
+                actor = replace(actor, resting=None)  # a mouth at rest may be the frame's own, which costs nothing: all are made here
             noise = np.random.default_rng(0).normal(0, 0.1, (max(batches), TICK)).astype(np.float32)
             for count in batches:
                 talks = [self._pipeline.start(actor, seed) for seed in range(count)]
