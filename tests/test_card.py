@@ -21,7 +21,7 @@ from engines.appearance.card import CardPainter
 from engines.appearance.engine import WarpAppearance, WarpState
 from engines.errors import BackendFault, CardFull
 from engines.person import PRESENTER, Mouth, shape
-from engines.pipeline import Pipeline
+from engines.pipeline import Conversation, Pipeline
 from engines.spec import BACKENDS
 from native.cuda.device import Card, CardError, Device, Host
 from native.planes import from_rgb, to_rgb
@@ -91,6 +91,19 @@ def agree(actor: Actor, index: int, motion: Array, one: Array, other: Array) -> 
     difference = np.abs(to_rgb(one).astype(int) - to_rgb(other))[mouth_box(actor, index, motion)]
     assert difference.mean() <= 2
     assert difference.max() <= 12
+
+
+def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[Conversation]], heard: Array) -> None:
+    """The same tick in both pipelines: `talks` go on, their pictures agree."""
+    pictures = []
+    for k, pipeline in enumerate(pipelines):
+        talks[k], made = pipeline.step(talks[k], heard)
+        pictures.append(made)
+    for talk, one, other in zip(talks[0], *pictures, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            index = talk.actor.frame_at(talk.first + talk.tick - 1 - pipelines[0].look_ahead)
+            agree(talk.actor, index, talk.motion.shown, one, other)
 
 
 def test_pictures_are_those_of_the_cpu(device: Device) -> None:
@@ -222,15 +235,7 @@ def test_a_whole_conversation_looks_the_same(device: Device, monkeypatch: pytest
     pipelines, actor = (Pipeline(), Pipeline(backend="cuda")), small_actor()
     talks = [[pipeline.start(actor, seed=1, first=8), pipeline.start(actor, seed=2)] for pipeline in pipelines]
     for block in speech(1).reshape(-1, 640)[:14]:
-        pictures = []
-        for k, pipeline in enumerate(pipelines):
-            talks[k], made = pipeline.step(talks[k], np.stack([block, block]))
-            pictures.append(made)
-        for row, (one, other) in enumerate(zip(*pictures, strict=True)):
-            assert (one is None) == (other is None)
-            if one is not None and other is not None:
-                talk = talks[0][row]
-                agree(actor, actor.frame_at(talk.first + talk.tick - 1 - pipelines[0].look_ahead), talk.motion.shown, one, other)
+        step_both(pipelines, talks, np.stack([block, block]))
 
 
 @pytest.mark.skipif(a_card() is not None, reason="there is a card")

@@ -21,7 +21,7 @@ from native.kept import keep, kept
 from tests.driver import HostDriver
 from tests.nets import renderer_nets
 from tests.people import small_actor
-from tests.test_card import a_card, agree
+from tests.test_card import a_card, step_both
 from tests.test_features import speech
 from tests.trt import COMPILED, acted
 
@@ -149,16 +149,9 @@ def test_a_whole_conversation_looks_the_same(
     talks = [[pipeline.start(actor, seed=at, first=8 * at) for at in range(2)] for pipeline in pipelines]
     device, worst, taken = pipelines[1].appearance.painter.device, 0.0, 0
     for tick, block in enumerate(speech(1).reshape(-1, 640)[:10]):
-        pictures = []
-        for k, pipeline in enumerate(pipelines):
-            talks[k], made = pipeline.step(talks[k], np.stack([block, 0.3 * block]))
-            pictures.append(made)
-        for row, (one, other) in enumerate(zip(*pictures, strict=True)):
-            assert (one is None) == (other is None)
-            if one is not None and other is not None:
-                talk = talks[0][row]
-                agree(actor, actor.frame_at(talk.first + talk.tick - 1 - pipelines[0].look_ahead), talk.motion.shown, one, other)
-                worst = max(worst, float(np.linalg.norm(talk.motion.shown - talks[1][row].motion.shown, axis=-1).max()))
+        step_both(pipelines, talks, np.stack([block, 0.3 * block]))
+        for one, other in zip(*talks, strict=True):
+            worst = max(worst, float(np.linalg.norm(one.motion.shown - other.motion.shown, axis=-1).max()))
         if tick == 5:
             taken = device.taken
     assert worst < 0.001  # of the inter-ocular distance
