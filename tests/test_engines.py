@@ -232,8 +232,10 @@ def test_an_open_mouth_where_no_reference_shows_one(pipeline: Pipeline) -> None:
     photo = replace(actor, references=references)
     wide = face.motion_of(shape(PRESENTER, Mouth(22)))
     _, (picture,) = pipeline.appearance.step([pipeline.appearance.start(photo)], [0], wide[None])
-    inside = face.from_head(face.with_motion(actor.neutral, wide), actor.poses[0])[[13, 14], :2].mean(0).round().astype(int)
-    assert to_rgb(picture)[inside[1] + 2, inside[0]].mean() < 110  # dark, not stretched skin
+    (x, top), (_, end) = face.from_head(face.with_motion(actor.neutral, wide), actor.poses[0])[[13, 14], :2].round().astype(int)
+    down = to_rgb(picture)[top : end + 1, x].mean(1)
+    assert down.min() < 100  # dark, not stretched lip
+    assert down[: len(down) // 2].max() > 1.3 * down.min()  # below teeth
 
 
 def test_the_way_of_a_tick(pipeline: Pipeline) -> None:

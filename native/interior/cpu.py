@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from native.interior.softness import softness
 
 Float = NDArray[np.float32]
-_DARK, _TONGUE = np.array([52, 20, 20], np.float32), np.array([150, 74, 72], np.float32)
+_DARK, _TONGUE = np.array([70, 36, 34], np.float32), np.array([150, 74, 72], np.float32)
 
 
 def interior(
@@ -27,12 +27,12 @@ def interior(
     light = float(min(skin.mean() / 170, 1.15))
     tint = 0.25 + 0.75 * skin / skin.max()  # a warm light, or an old varnish, is on teeth and tongue, too
     colour = _DARK * tint * light + np.zeros((height, width, 3), np.float32)
-    tongue = np.clip((depth - 0.5) * 1.6, 0, 0.75) * np.clip(1.1 - half**2 * 1.6, 0, 1)
+    tongue = np.clip((depth - 0.4) * 1.6, 0, 0.8) * np.clip(1.1 - half**2 * 1.6, 0, 1)
     colour += tongue[:, :, None] * (_TONGUE * (0.5 + 0.5 * tint) * light - colour)
-    reach = np.minimum(0.085 * unit, 0.55 * (lower - upper))  # the teeth end here, or earlier at the sides
+    reach = np.minimum(0.17 * unit, 0.65 * (lower - upper))  # the teeth end here, or earlier at the sides
     teeth = np.clip((reach * (1 - 0.55 * half**2) - (down - upper)) / max(0.03 * unit, 1), 0, 1) * np.clip((0.92 - half) * 6, 0, 1)
-    shade = (0.5 + 0.5 * np.clip((down - upper) / (0.07 * unit), 0, 1)) * (1 - 0.35 * half**2)
-    ivory = np.array([206, 198, 188], np.float32) * tint * light * shade[:, :, None]
+    shade = (0.6 + 0.4 * np.clip((down - upper) / (0.05 * unit), 0, 1)) * (1 - 0.35 * half**2)
+    ivory = np.array([206, 198, 188], np.float32) * (1 + 2 * tint) / 3 * light * shade[:, :, None]  # teeth are whiter than skin
     colour += teeth[:, :, None] * 0.8 * (ivory - colour)
     out = patch.copy()
     part = out[y : y + height, x : x + width]

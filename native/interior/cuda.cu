@@ -41,7 +41,7 @@ static __device__ float covered(const Interior& s, int row, int column) {
 }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {52, 20, 20}, TONGUE[3] = {150, 74, 72}, IVORY[3] = {206, 198, 188};
+    const float DARK[3] = {70, 36, 34}, TONGUE[3] = {150, 74, 72}, IVORY[3] = {206, 198, 188};
     for (int at = blockIdx.y; at < count; at += gridDim.y) {
         const Interior& s = sessions[at];
         for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < s.rows * s.columns; i += gridDim.x * blockDim.x) {
@@ -50,11 +50,11 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             if (!(opacity > 0)) continue;
             float gap = s.lower[column] - s.upper[column], below = row - s.upper[column], middle = s.columns / 2.f;
             float side = between((column < middle ? middle - column : column - middle) / middle, 0, 1);
-            float low = between((between(below / (gap > 1 ? gap : 1), 0, 1) - 0.5f) * 1.6f, 0, 0.75f) * between(1.1f - 1.6f * side * side, 0, 1);
-            float reach = (0.085f * s.unit < 0.55f * gap ? 0.085f * s.unit : 0.55f * gap) * (1 - 0.55f * side * side);
+            float low = between((between(below / (gap > 1 ? gap : 1), 0, 1) - 0.4f) * 1.6f, 0, 0.8f) * between(1.1f - 1.6f * side * side, 0, 1);
+            float reach = (0.17f * s.unit < 0.65f * gap ? 0.17f * s.unit : 0.65f * gap) * (1 - 0.55f * side * side);
             float soft = 0.03f * s.unit > 1 ? 0.03f * s.unit : 1;
             float tooth = between((reach - below) / soft, 0, 1) * between((0.92f - side) * 6, 0, 1);
-            float shade = (0.5f + 0.5f * between(below / (0.07f * s.unit), 0, 1)) * (1 - 0.35f * side * side);
+            float shade = (0.6f + 0.4f * between(below / (0.05f * s.unit), 0, 1)) * (1 - 0.35f * side * side);
             float most = s.skin[0] > s.skin[1] ? s.skin[0] : s.skin[1];
             most = most > s.skin[2] ? most : s.skin[2];
             float light = between((s.skin[0] + s.skin[1] + s.skin[2]) / 3 / 170, 0, 1.15f), made[3];
@@ -62,7 +62,7 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             for (int c = 0; c < 3; c++) {
                 float tint = 0.25f + 0.75f * s.skin[c] / most, colour = DARK[c] * tint * light;
                 colour += low * (TONGUE[c] * (0.5f + 0.5f * tint) * light - colour);
-                colour = between(colour + tooth * 0.8f * (IVORY[c] * tint * light * shade - colour), 0, 255);
+                colour = between(colour + tooth * 0.8f * (IVORY[c] * (1 + 2 * tint) / 3 * light * shade - colour), 0, 255);
                 float old = (float)rounded(pixel[c]);
                 made[c] = whole(old + opacity * (colour - old));
             }

@@ -19,18 +19,18 @@ def interior(
     mask = softened(inside, softness(unit))
     skin = patch[above, x : x + columns].astype(np.float64).mean(0) + 1
     light, tint = min(skin.mean() / 170, 1.15), 0.25 + 0.75 * skin / skin.max()
-    dark, tongue, ivory = (np.array(colour) * light for colour in ((52, 20, 20), (150, 74, 72), (206, 198, 188)))
+    dark, tongue, ivory = (np.array(colour) * light for colour in ((70, 36, 34), (150, 74, 72), (206, 198, 188)))
     out = patch.copy()
     for row in range(rows):
         for column in range(columns):
             gap, below = float(lower[column]) - float(upper[column]), row - float(upper[column])
             side = min(abs(column - columns / 2) / (columns / 2), 1)
-            low = np.clip((np.clip(below / max(gap, 1), 0, 1) - 0.5) * 1.6, 0, 0.75) * np.clip(1.1 - 1.6 * side**2, 0, 1)
+            low = np.clip((np.clip(below / max(gap, 1), 0, 1) - 0.4) * 1.6, 0, 0.8) * np.clip(1.1 - 1.6 * side**2, 0, 1)
             colour = dark * tint + low * (tongue * (0.5 + 0.5 * tint) - dark * tint)
-            reach = min(0.085 * unit, 0.55 * gap) * (1 - 0.55 * side**2)
+            reach = min(0.17 * unit, 0.65 * gap) * (1 - 0.55 * side**2)
             tooth = np.clip((reach - below) / max(0.03 * unit, 1), 0, 1) * np.clip((0.92 - side) * 6, 0, 1)
-            shade = (0.5 + 0.5 * np.clip(below / (0.07 * unit), 0, 1)) * (1 - 0.35 * side**2)
-            colour = np.clip(colour + 0.8 * tooth * (ivory * tint * shade - colour), 0, 255)
+            shade = (0.6 + 0.4 * np.clip(below / (0.05 * unit), 0, 1)) * (1 - 0.35 * side**2)
+            colour = np.clip(colour + 0.8 * tooth * (ivory * (1 + 2 * tint) / 3 * shade - colour), 0, 255)
             old = patch[y + row, x + column].astype(np.float64)
             out[y + row, x + column] = np.floor(old + mask[row, column] * share * (colour - old) + 0.5).astype(np.uint8)
     return out
