@@ -135,12 +135,8 @@ def alpha_of(actor: Actor, index: int, motion: Float) -> Float:
 
 
 def make_engine(appearance: str) -> Any:
-    """An engine by its name. `nearest` copies the reference that is most like the motion; a folder has trained nets."""
-    if appearance in APPEARANCE or appearance == "nearest":
-        return load(APPEARANCE, "warp" if appearance == "nearest" else appearance)
-    from engines.appearance.fusion import FusionAppearance
-
-    return FusionAppearance(Path(appearance))
+    """An engine by its name; `nearest` copies the reference that is most like the motion."""
+    return load(APPEARANCE, "warp" if appearance == "nearest" else appearance)
 
 
 def render(clip: Clip, actor: Actor, frames: Masked, motion: Float, appearance: str) -> tuple[list[NDArray[np.uint8]], list[Float]]:
@@ -344,7 +340,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="each n-th clip")
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=PROTOCOLS)
     parser.add_argument(
-        "--appearance", default="warp", help="an engine; `nearest`: a reference, copied; a folder: the nets trained into it"
+        "--appearance", default="refined", choices=[*APPEARANCE, "nearest"], help="an engine; `nearest`: a reference, copied"
     )
     parser.add_argument("--speech", type=Path, help="foreign speech for `cross`; the shipped one if not given")
     parser.add_argument("--out", type=Path, default=Path("out/quality"))

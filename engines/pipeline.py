@@ -31,7 +31,7 @@ class Pipeline:
     BackendFault where there is none, or where what it needs is not installed.
     """
 
-    def __init__(self, motion: str = "diffusion", appearance: str = "warp", expressiveness: float = 1.0, backend: str = "cpu") -> None:
+    def __init__(self, motion: str = "diffusion", appearance: str = "refined", expressiveness: float = 1.0, backend: str = "cpu") -> None:
         self.backend = backend
         """As it was given."""
         nets, pixels = ({}, {}) if backend == "cpu" else _options(backend)
@@ -52,17 +52,17 @@ class Pipeline:
         return replace(conversation, motion=self.motion.interrupt(conversation.motion))
 
     def step(
-        self, conversations: Sequence[Conversation], speech: Float, unseen: Collection[int] = ()
+        self, conversations: Sequence[Conversation], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
     ) -> tuple[list[Conversation], list[Picture | None]]:
         """Hear one tick, (B, 640) at 16 kHz, in each of B conversations; see the tick `look_ahead` before it.
 
         A picture (I420, the actor's size) is None while the conversation is younger than the look-ahead, and in the rows
-        that are `unseen`: those hear and move as the others, their pictures are not made.
+        that are `unseen`: those hear and move as the others, their pictures are not made. `plain`: see `AppearanceEngine.step`.
         """
         motions, motion = self.motion.step([c.motion for c in conversations], speech)
         shown = [b for b, c in enumerate(conversations) if c.tick >= self.look_ahead and b not in unseen]
         frames = [c.actor.frame_at(c.first + c.tick - self.look_ahead) for c in (conversations[b] for b in shown)]
-        appearances, pictures = self.appearance.step([conversations[b].appearance for b in shown], frames, motion[shown])
+        appearances, pictures = self.appearance.step([conversations[b].appearance for b in shown], frames, motion[shown], plain=plain)
         seen = dict(zip(shown, zip(appearances, pictures, strict=True), strict=True))
         after, out = [], []
         for b, conversation in enumerate(conversations):

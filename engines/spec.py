@@ -56,13 +56,18 @@ class AppearanceEngine(Protocol[State]):
         """The state of a new conversation with this actor."""
         ...
 
-    def step(self, states: Sequence[State], index: Sequence[int], motion: Float) -> tuple[list[State], list[Picture]]:
-        """The actor's frame `index[b]` with the lower face saying `motion[b]` (L, 2): new states and B pictures (I420)."""
+    def step(
+        self, states: Sequence[State], index: Sequence[int], motion: Float, *, plain: bool = False
+    ) -> tuple[list[State], list[Picture]]:
+        """The actor's frame `index[b]` with the lower face saying `motion[b]` (L, 2): new states and B pictures (I420).
+
+        `plain` pictures are made with less care where that is quicker: for who has no time for more.
+        """
         ...
 
 
 MOTION = {"diffusion": "engines.motion.engine:DiffusionMotion"}
-APPEARANCE = {"warp": "engines.appearance.engine:WarpAppearance"}
+APPEARANCE = {"refined": "engines.appearance.refine:RefinedAppearance", "warp": "engines.appearance.engine:WarpAppearance"}
 BACKENDS = {"cuda": "engines.backends.cuda:on_card", "tensorrt": "engines.backends.tensorrt:on_card"}
 """Beside the CPU: what gives the options of the motion engine and those of the appearance engine."""
 

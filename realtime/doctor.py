@@ -44,7 +44,7 @@ class Finding:
 def examine(settings: Settings, found: Found) -> Iterator[Finding]:
     """Look at everything, one thing after the other; `found` is what the card's side has (`engines.backends.found.look`)."""
     yield from _machine(settings)
-    for name, check in (("motion", _motion), ("faces", _faces), ("video", _video), ("live", _live)):
+    for name, check in (("motion", _motion), ("pictures", _pictures), ("faces", _faces), ("video", _video), ("live", _live)):
         yield _tried("needed", name, check)
     yield from _card(found)
     yield from _devices()
@@ -112,6 +112,14 @@ def _motion() -> str:
 
     DiffusionMotion()
     return f"{EARS} and {LIPS} are as shipped, and OpenVINO {metadata.version('openvino')} runs them"
+
+
+def _pictures() -> str:
+    from engines.appearance.config import REFINER
+    from engines.appearance.refine import Refiner
+
+    Refiner()
+    return f"{REFINER} is as shipped, and OpenVINO runs it"
 
 
 def _faces() -> str:

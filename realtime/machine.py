@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import click
@@ -54,13 +53,8 @@ def bench(which: str, rest: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--arch", "architectures", multiple=True, metavar="sm_NN", help="For cards of this architecture; may be given several times.")
-@click.option(
-    "--renderer",
-    type=click.Path(path_type=Path),
-    help="Also the renderer's nets in this folder, trained by: python -m engines.train renderer.",
-)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-def build(architectures: tuple[str, ...], renderer: Path | None, quiet: bool) -> None:
+def build(architectures: tuple[str, ...], quiet: bool) -> None:
     """Make nets and kernels ready for a card ahead of time: for the one that is here, or for any other's architecture.
 
     What is built lies in the cache folder; what is there already, for the same versions, is left as it is.
@@ -79,7 +73,7 @@ def build(architectures: tuple[str, ...], renderer: Path | None, quiet: bool) ->
 
     builders, said = [builder(name, cards) for name in wanted], []
     with steps_bar("reading the nets", quiet) as step:
-        todo = [(by, name, net) for by, (name, net) in product(builders, list(nets(renderer)))]
+        todo = [(by, name, net) for by, (name, net) in product(builders, list(nets()))]
         for at, (by, name, net) in enumerate(todo):
             step(f"{name} for {by.architecture}", at, len(todo))
             made = plan(name, net, by)

@@ -1,23 +1,18 @@
-"""Nets for tests: run as ONNX defines its operators, in the types that the file says; and the renderer's, with weights by chance."""
+"""Nets for tests: run as ONNX defines its operators, in the types that the file says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from engines.appearance.config import NETS
 from engines.backends import Net
 from engines.backends.half import read_metadata
-
-SHAPES = Path(__file__).parent / "shapes"
-"""The renderer's nets as they are exported, without their weights."""
 
 
 class MatMul(OpRun):  # type: ignore[misc]
@@ -53,23 +48,6 @@ class Conv(OpRun):  # type: ignore[misc]
         return (out.transpose(0, 3, 1, 2).astype(x.dtype),)
 
 
-class GridSample(OpRun):  # type: ignore[misc]
-    """Bilinear, edges repeated, as the nets ask for it. ONNX's own goes pixel by pixel."""
-
-    def _run(self, x: Any, grid: Any, align_corners: int = 0, mode: str = "", padding_mode: str = "") -> tuple[Any]:
-        assert (align_corners, mode, padding_mode) == (0, "bilinear", "border")
-        n, c, height, width = x.shape
-        size = np.array([width, height], np.float32)
-        at = np.clip(((grid.astype(np.float32) + 1) * size - 1) / 2, 0, size - 1)
-        low = np.minimum(at.astype(int), np.array([width - 2, height - 2]))
-        share, rows = at - low, np.arange(n)[:, None, None]
-        out = np.zeros((n, c, *grid.shape[1:3]), np.float32)
-        for dx, dy in np.ndindex(2, 2):
-            weight = np.abs(1 - dx - share[..., 0]) * np.abs(1 - dy - share[..., 1])
-            out += weight[:, None] * x[rows, :, low[..., 1] + dy, low[..., 0] + dx].transpose(0, 3, 1, 2).astype(np.float32)
-        return (out.astype(x.dtype),)
-
-
 class DefinedNet(Net):
     """A `Net` by ONNX's definition: what is float16 is rounded after every operator."""
 
@@ -78,38 +56,8 @@ class DefinedNet(Net):
         self.metadata = read_metadata(data)
         self._kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in model.graph.input}
         self._outputs = [value.name for value in model.graph.output]
-        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm, Conv, GridSample])
+        self._net = ReferenceEvaluator(model, new_ops=[MatMul, Gemm, Conv])
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: array.astype(self._kinds[name]) for name, array in inputs.items()}
         return {name: array.astype(np.float32) for name, array in zip(self._outputs, self._net.run(None, given), strict=True)}
-
-
-def without_weights(data: bytes) -> bytes:
-    """A net's file with the sizes of its weights only, those that are small excepted."""
-    model = onnx.load_model_from_string(data)
-    laid = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    for node in laid.values():  # matrices in eight bits are weights like others here
-        steps = next(given for given in model.graph.initializer if given.name == node.input[0])
-        model.graph.initializer.append(TensorProto(name=node.output[0], dims=steps.dims, data_type=TensorProto.FLOAT))
-        for given in [given for given in model.graph.initializer if given.name in node.input]:
-            model.graph.initializer.remove(given)
-        model.graph.node.remove(node)
-    for given in model.graph.initializer:
-        if given.data_type == TensorProto.FLOAT and np.prod(given.dims) > 16:
-            given.CopyFrom(TensorProto(name=given.name, dims=given.dims, data_type=given.data_type))
-    return bytes(model.SerializeToString())
-
-
-def renderer_nets(seed: int = 0) -> dict[str, bytes]:
-    """The four files of a renderer that nobody trained, by name: none of its weights is zero."""
-    return {name: _filled(onnx.load(SHAPES / name), np.random.default_rng([seed, at])) for at, name in enumerate(NETS)}
-
-
-def _filled(model: Any, random: np.random.Generator) -> bytes:
-    for given in model.graph.initializer:
-        if given.data_type == TensorProto.FLOAT and not given.raw_data and not given.float_data and np.prod(given.dims):
-            around = max(1, int(np.prod(given.dims[1:])))  # numbers that are summed into one
-            values = random.normal(0, (1.5 / around) ** 0.5 if len(given.dims) > 1 else 0.1, tuple(given.dims))
-            given.CopyFrom(numpy_helper.from_array(values.astype(np.float32), given.name))
-    return bytes(model.SerializeToString())

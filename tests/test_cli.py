@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 import shutil
 from functools import partial
@@ -19,7 +17,6 @@ import pytest
 import engines.actor
 import engines.backends.found
 import engines.pipeline
-from engines.appearance.config import NETS
 from engines.backends import weights
 from engines.backends.found import Card, Found, look
 from engines.errors import ActorFault, Fault, UnknownActor
@@ -28,7 +25,6 @@ from realtime.cli import main
 from realtime.errors import StorageFault, fault_of, problem
 from realtime.settings import Settings, load
 from tests.made import noise, write_clip, write_wav
-from tests.nets import renderer_nets
 from tests.test_dub import ACTOR, Counting
 
 Outcome = SimpleNamespace
@@ -312,19 +308,14 @@ def test_building_needs_an_architecture_and_names_those_that_there_are(mytalk: A
 
 
 @pytest.mark.slow
-def test_what_is_built_for_an_architecture_is_built_once(mytalk: Any, no_card: None, tmp_path: Path) -> None:
+def test_what_is_built_for_an_architecture_is_built_once(mytalk: Any, no_card: None) -> None:
     pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
-    folder, files = tmp_path / "trained", renderer_nets()
-    folder.mkdir()
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / "hashes.json").write_text(json.dumps({name: hashlib.sha256(data).hexdigest() for name, data in files.items()}))
     for how in ("built", "was there"):
-        outcome = mytalk("build", "--arch", "sm_89", "--renderer", folder)
+        outcome = mytalk("build", "--arch", "sm_89")
         assert outcome.code == 0, outcome.err
         *plans, kernels = outcome.out.splitlines()
         assert "kernels for sm_89" in kernels
-        for name, line in zip((EARS, LIPS, *NETS), plans, strict=True):
+        for name, line in zip((EARS, LIPS), plans, strict=True):
             place, _, said = line.partition(": ")
             assert said.startswith(f"{name} for sm_89, {how}, ")
             assert Path(place).stat().st_size > 500_000

@@ -1,9 +1,8 @@
-"""Nets in half precision say what they say in full: lips, and the renderer's flow, weights and colours."""
+"""Nets in half precision say what they say in full: lips, and the refiner's flow and colours."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engines import face
-from engines.appearance.config import NETS
+from engines.appearance.config import REFINER
+from engines.appearance.zone import CELLS, NUMBERS, SIDE, K
 from engines.backends.ahead import nets
 from engines.backends.cpu import CpuNet
 from engines.backends.half import half, read_metadata
@@ -20,13 +20,13 @@ from engines.motion.config import EARS, EXACT, LIPS
 from engines.motion.engine import DiffusionMotion
 from engines.person import PRESENTER, Mouth, shape
 from engines.spec import TICK
-from tests.nets import DefinedNet, renderer_nets
+from tests.nets import DefinedNet
 from tests.test_features import speech
 
 
 @pytest.fixture(scope="module")
 def ready() -> dict[str, bytes]:
-    return dict(nets()) | {name: half(data) for name, data in renderer_nets().items()}
+    return dict(nets()) | {REFINER: half(read_weights(REFINER))}
 
 
 def test_lips_stay_within_a_thousandth_of_the_eyes_distance(ready: dict[str, bytes]) -> None:
@@ -46,29 +46,23 @@ def test_lips_stay_within_a_thousandth_of_the_eyes_distance(ready: dict[str, byt
     assert worst < 0.001
 
 
-def test_the_renderer_says_the_same(ready: dict[str, bytes]) -> None:
-    files = renderer_nets()
-    true, near = shown([CpuNet(files[name]) for name in NETS]), shown([DefinedNet(ready[name]) for name in NETS])
-    defined = shown([DefinedNet(files[name]) for name in NETS])
-    for name, spoken in true.items():
-        assert np.abs(spoken - defined[name]).max() < 1e-4 * spoken.std(), name  # who judges is right
-        assert spoken.std() > {"flow": 1, "weights": 0.1, "added": 10}[name], name  # it says something: more than a trained one would
-        assert np.abs(spoken - near[name]).max() < 0.03 * spoken.std(), name
+def test_the_refiner_says_the_same(ready: dict[str, bytes]) -> None:
+    """Of two pictures by chance: flow in cells, colours of 255."""
+    random, full = np.random.default_rng(6), read_weights(REFINER)
+    given = {
+        "picture": _picture(random, 3, SIDE), "references": _picture(random, 3 * K, CELLS),
+        "drawn": (random.random((2, 4, CELLS, CELLS)) > 0.5).astype(np.float32),
+        "numbers": random.normal(0, 0.5, (2, NUMBERS)).astype(np.float32),
+    }  # fmt: skip
+    true, defined, near = (net.run(given) for net in (CpuNet(full), DefinedNet(full), DefinedNet(ready[REFINER])))
+    for name, scale in (("flow", CELLS), ("added", 127.5)):
+        assert np.abs(true[name] - defined[name]).max() < 1e-4 * true[name].std(), name  # who judges is right
+        assert true[name].std() * scale > 0.1, name  # it says something
+        assert np.abs(true[name] - near[name]).max() < 0.03 * true[name].std(), name
 
 
-def shown(nets: list[Any], side: int = 96, k: int = 3) -> dict[str, np.ndarray]:
-    """What a renderer's nets say of two conversations by chance: flow in pixels of a crop, shares of the references, colours of 255."""
-    random, h = np.random.default_rng(6), side // 4
-    lips, face, fusion, decoder = nets
-    pictures = np.kron(random.random((2 * k, 4, side // 8, side // 8), np.float32), np.ones((1, 1, 8, 8), np.float32))
-    drawn = (random.random((2, 3, side // 2, side // 2)) > 0.5).astype(np.float32)
-    fused = fusion.run({
-        "lips": lips.run({"picture": pictures[:, :3]})["lips"].reshape(2, k, -1, h, h), "face": face.run({"picture": pictures[:2]})["face"],
-        "places": random.uniform(-0.1, 1.1, (2, k, h, h, 2)).astype(np.float32), "drawn": drawn,  # also beyond the edge
-        "far": random.normal(0, 0.1, (2, k, 2)).astype(np.float32), "prior": random.dirichlet(np.ones(k), 2).astype(np.float32),
-    })  # fmt: skip
-    added = decoder.run({"blended": np.ascontiguousarray(pictures[:2, :3]), "features": fused["features"], "drawn": drawn})["added"]
-    return {"flow": fused["flow"] * side, "weights": fused["weights"], "added": added * 255}
+def _picture(random: np.random.Generator, channels: int, side: int) -> np.ndarray:
+    return np.kron(random.uniform(-1, 1, (2, channels, side // 8, side // 8)), np.ones((1, 1, 8, 8))).astype(np.float32)
 
 
 def test_every_number_has_the_type_that_was_asked_for(ready: dict[str, bytes]) -> None:

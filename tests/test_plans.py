@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.appearance.config import REFINER
 from engines.backends.ahead import nets
 from engines.backends.found import Card
 from engines.backends.half import half
 from engines.backends.plans import RANGES, Builder, Plan, build, builder, parse, plan
 from engines.backends.tensorrt import TensorRTNet
+from engines.backends.weights import read_weights
 from engines.errors import BackendFault
 from engines.motion.config import EARS, LIPS
 from engines.pipeline import Pipeline
 from native.cuda.device import Card as Opened
 from native.kept import keep, kept
 from tests.driver import HostDriver
-from tests.nets import renderer_nets
 from tests.people import small_actor
 from tests.test_card import a_card, step_both
 from tests.test_features import speech
@@ -30,24 +31,20 @@ trt = pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which
 
 @pytest.fixture(scope="module")
 def ready() -> dict[str, bytes]:
-    return dict(nets()) | {name: half(data) for name, data in renderer_nets().items()}
+    return dict(nets()) | {REFINER: half(read_weights(REFINER))}
 
 
 def test_networks_are_of_standard_layers_in_float16(ready: dict[str, bytes]) -> None:
-    by, grids = builder("sm_89"), 0
+    by = builder("sm_89")
     for name, net in ready.items():
         _, network, _ = parse(name, net, by)
         layers = [network.get_layer(at) for at in range(network.num_layers)]
         assert not [layer.name for layer in layers if "PLUGIN" in str(layer.type)], name
         for layer in layers:
-            if "GRID_SAMPLE" in str(layer.type):
-                grids += 1
-                assert len(layer.get_input(0).shape) == 4
             if str(layer.type).endswith(("MATRIX_MULTIPLY", "CONVOLUTION", "NORMALIZATION", "SOFTMAX")):
                 assert layer.get_output(0).dtype == by.module.float16, layer.name
         sides = [network.get_input(at) for at in range(network.num_inputs)] + [network.get_output(at) for at in range(network.num_outputs)]
         assert all(min(side.shape[1:], default=1) > 0 for side in sides), name  # only the batch is open
-    assert grids == 1
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_86", "sm_120"])
@@ -59,7 +56,7 @@ def test_every_net_is_built_for_other_architectures(architecture: str, ready: di
 
 
 def test_a_plan_is_kept_and_built_anew_where_anything_differs(ready: dict[str, bytes], tmp_path: Path) -> None:
-    net, by = ready["picture-decoder.onnx"], builder("sm_89")
+    net, by = ready[REFINER], builder("sm_89")
     first = plan("a.onnx", net, by, tmp_path)
     again = plan("a.onnx", net, by, tmp_path)
     assert (first.built, again.built) == (True, False)

@@ -60,7 +60,7 @@ class CardPainter:
         return self._given.size + self._scratch.size + self._made.size
 
     @card_trouble(CardError)
-    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+    def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
         changed = [at for at, one in enumerate(asked) if any(one.size)]
         made: dict[int, tuple[Picture, float]] = {}

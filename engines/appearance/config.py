@@ -1,4 +1,4 @@
-"""The appearance engines' constants, and what the renderer's nets say of themselves. Lengths are in IOD unless said."""
+"""The appearance engines' constants, and what the refiner's net says of itself. Lengths are in IOD unless said."""
 
 from __future__ import annotations
 
@@ -46,20 +46,16 @@ class WarpConfig:
         return max(self.crisp_radius * unit, 0.3)
 
 
-VERSION = 1
-NETS = ("picture-lips.onnx", "picture-face.onnx", "picture-fusion.onnx", "picture-decoder.onnx")
+VERSION = 2
+REFINER = "picture.onnx"
 
 
 @dataclass(frozen=True)
-class RendererConfig:
-    """What the renderer's nets say of themselves: each file holds all of it, so that files of two trainings are not mixed."""
+class RefinerConfig:
+    """What the refiner's net says of itself."""
 
-    side: int
-    """Of the pictures that the nets see, pixels."""
-    references: int
-    """That are fused."""
     training: str
-    """Of the training that all come from."""
+    """That it comes from."""
     version: int = VERSION
 
     def metadata(self) -> tuple[str, str]:
@@ -67,6 +63,6 @@ class RendererConfig:
         return said_of(self)
 
 
-def read_config(metadata: Mapping[str, str], name: str) -> RendererConfig:
+def read_config(metadata: Mapping[str, str], name: str) -> RefinerConfig:
     """The configuration in a file's metadata. Raises WeightsFault where it is not one of this version."""
-    return RendererConfig(**read_said(metadata, name, RendererConfig, VERSION))
+    return RefinerConfig(**read_said(metadata, name, RefinerConfig, VERSION))

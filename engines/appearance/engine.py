@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -83,6 +83,8 @@ class Asked:
     """As in `WarpState`."""
     missing: float
     """How much of the mouth's inside is to be drawn, 0..1."""
+    motion: Float
+    """(L, 2) that is to be shown."""
 
     @property
     def lips(self) -> Float:
@@ -93,22 +95,26 @@ class Asked:
 class Painter(Protocol):
     """Who makes the pixels."""
 
-    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
-        """The pictures (I420), and how much fine detail was given back to each."""
+    def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
+        """The pictures (I420), and how much fine detail was given back to each; `plain`: not refined."""
         ...
 
 
+Refine = Callable[[Asked, Picture, Float], Picture]
+"""Corrects a picture that was made as asked, where the mask of its patch (h, w) is above 0."""
+
+
 class CpuPainter:
-    """Makes the pixels on the CPU, one picture after the other."""
+    """Makes the pixels on the CPU, one picture after the other; then `refine` corrects them, if there is one."""
 
-    def __init__(self, config: WarpConfig) -> None:
-        self._config, self._mesh = config, mesh()
+    def __init__(self, config: WarpConfig, refine: Refine | None = None) -> None:
+        self._config, self._mesh, self._refine = config, mesh(), refine
 
-    def paint(self, asked: Sequence[Asked]) -> list[tuple[Picture, float]]:
+    def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
-        return [self._one(one) for one in asked]
+        return [self._one(one, None if plain else self._refine) for one in asked]
 
-    def _one(self, asked: Asked) -> tuple[Picture, float]:
+    def _one(self, asked: Asked, refine: Refine | None) -> tuple[Picture, float]:
         frame, config = asked.actor.frames[asked.index], self._config
         if not any(asked.size):
             return frame, asked.crisp
@@ -121,7 +127,9 @@ class CpuPainter:
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
         if asked.missing > 0:
             patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
-        return composite(frame, asked.corner, patch, alpha * np.float32(asked.shown), ring, config.shade * asked.unit), crisp
+        alpha = alpha * np.float32(asked.shown)
+        picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
+        return picture if refine is None else refine(asked, picture, alpha), crisp
 
 
 class WarpAppearance:
@@ -150,12 +158,14 @@ class WarpAppearance:
                 self._known.popitem(last=False)
         return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
 
-    def step(self, states: Sequence[WarpState], index: Sequence[int], motion: Float) -> tuple[list[WarpState], list[Picture]]:
+    def step(
+        self, states: Sequence[WarpState], index: Sequence[int], motion: Float, *, plain: bool = False
+    ) -> tuple[list[WarpState], list[Picture]]:
         """See `AppearanceEngine.step`."""
         if not states:
             return [], []
-        asked = self._ask(states, np.array(index, np.int64), motion)
-        made = self.painter.paint(asked)
+        asked = self.ask(states, np.array(index, np.int64), motion)
+        made = self.painter.paint(asked, plain=plain)
         after = []
         for state, one, (_, crisp) in zip(states, asked, made, strict=True):
             weights = np.zeros_like(state.weights)
@@ -163,7 +173,7 @@ class WarpAppearance:
             after.append(replace(state, weights=weights, crisp=crisp))
         return after, [picture for picture, _ in made]
 
-    def _ask(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> list[Asked]:
+    def ask(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> list[Asked]:
         """All that is decided of B pictures; together, because a thousand small sums cost more than a few large ones."""
         known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
         poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
@@ -185,7 +195,7 @@ class WarpAppearance:
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
-                missing=float(missing(config, openings[b], shown)),
+                missing=float(missing(config, openings[b], shown)), motion=motion[b],
             ))  # fmt: skip
         return asked
 

@@ -38,12 +38,6 @@ def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Floa
     return np.asarray(shape + config.gap * gap + config.turn * _turned(actor, index), np.float32)
 
 
-def far(actor: Actor, chosen: NDArray[np.int64], motion: Float) -> Float:
-    """How far the chosen references' lips are from a motion (L, 2), and how much more open: (len(chosen), 2), IOD."""
-    shown = actor.references.motion[chosen]
-    return np.stack([face.lips_apart(shown, motion), face.opening(shown) - face.opening(motion)], -1).astype(np.float32)
-
-
 def shown(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Float:
     """How much of the made mouth frames `index` (...) show, saying motion (..., L, 2): 0..1.
 

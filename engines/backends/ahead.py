@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from engines.appearance.config import NETS
 from engines.backends.half import half
 from engines.backends.weights import read_weights
 from engines.motion.config import EARS, EXACT, LIPS
 
 
-def nets(renderer: Path | None = None) -> Iterator[tuple[str, bytes]]:
-    """Names and float16 files of the shipped nets, then of a renderer's in a folder that it was trained into.
+def nets() -> Iterator[tuple[str, bytes]]:
+    """Names and float16 files of the shipped nets that run there.
 
     Raises WeightsFault where one is missing or damaged, BackendFault without onnx.
     """
     for name in (EARS, LIPS):
         yield name, half(read_weights(name), EXACT)
-    for name in NETS if renderer is not None else ():
-        yield name, half(read_weights(name, renderer))

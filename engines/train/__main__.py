@@ -3,7 +3,7 @@
 face     the mean face, from the clips' landmarks
 presenter  the drawn presenter, enrolled
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
-renderer  the renderer's nets: clips packed, training, export, figures (an hour and a half on two cores)
+renderer  the refiner's net: clips packed, training, export, figures (an hour on two cores)
 ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
 """
 
@@ -26,23 +26,20 @@ def main() -> None:
         "--cache", type=Path, help="where packed clips and checkpoints are kept; cache/motion or cache/renderer if not given"
     )
     parser.add_argument("--length", type=float, default=1.0, help="of the training against what is shipped: 0.01 for a dry run")
-    parser.add_argument(
-        "--out", type=Path, help="where weights go: engines/weights, or the cache for the renderer's, which are not shipped yet"
-    )
+    parser.add_argument("--out", type=Path, default=Path("engines/weights"), help="where weights go")
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
     cache = options.cache or Path("cache") / ("renderer" if options.command == "renderer" else "motion")
-    out = options.out or (cache if options.command == "renderer" else Path("engines/weights"))
     if options.command == "face":
         from engines.train.shape import make_face
 
-        make_face(options.data, out)
+        make_face(options.data, options.out)
     elif options.command == "presenter":
         from engines.actor import BUILT_IN, save_actor
         from engines.portrait import preview
         from engines.presenter import make_presenter
 
-        folder = out.parent / "actors" / BUILT_IN
+        folder = options.out.parent / "actors" / BUILT_IN
         shutil.rmtree(folder, ignore_errors=True)
         actor = make_presenter()
         save_actor(actor, folder, preview(actor))
@@ -53,11 +50,11 @@ def main() -> None:
     elif options.command == "renderer":
         from engines.train import renderer
 
-        renderer.train_all(options.data, cache, out, renderer.scaled(renderer.Plan(free=options.free), options.length))
+        renderer.train_all(options.data, cache, options.out, renderer.scaled(renderer.Plan(free=options.free), options.length))
     else:
         from engines.train.motion import Plan, scaled, train_all
 
-        train_all(options.data, cache, out, scaled(Plan(free=options.free), options.length))
+        train_all(options.data, cache, options.out, scaled(Plan(free=options.free), options.length))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clips into what the renderer learns from. Packed once, outside the repository.
+"""Clips into what the refiner learns from. Packed once, outside the repository.
 
 A clip's halves are judged by each other, as strangers' clips are: references are of one half, targets of the other.
 """
@@ -6,9 +6,9 @@ A clip's halves are judged by each other, as strangers' clips are: references ar
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor
-from engines.appearance.config import WarpConfig
-from engines.appearance.layout import GRID, cut_out, hidden, lay_out, resized, sources, tints
-from engines.appearance.mesh import mesh
-from engines.appearance.references import costs, far, weigh
+from engines.appearance.engine import WarpAppearance
+from engines.appearance.zone import SIDE, Views, resized
 from engines.drawn import draw
-from engines.enrol import Follower, Tracks, make_actor
+from engines.enrol import Follower, Tracks, choose, make_actor, make_references
 from engines.errors import FaceFault
 from engines.person import Mouth, idle, random_look, shape
 from engines.presenter import make_presenter
@@ -31,52 +29,36 @@ from engines.tracker import Tracker
 from engines.train.data import pictures, read_manifest
 from native.planes import from_rgb
 
-SIDE = 192
-"""Of the targets that are packed; references are 256, so that they are as fine where they are shown."""
-REFERENCE = 256
-SMALL = 64
-K = 4
-PLACE = 20_000  # places are packed as whole numbers of this fraction of a reference's side
-_EVERY = {"grid": 9, "varied": 5}  # a pair of neighbours is taken every so many frames
+_EVERY = {"grid": 3, "varied": 2}  # a pair of neighbours is taken every so many frames
 _LEAST = 20  # frames with a face that half a clip needs
+_FEW = (1, 3, 8, 8)  # references that short clips and photos have: half of the halves are packed with so few, too
+MOUTH = np.array([1.6, 1.8], np.float32)  # the mouth's box against the lips', as figures have it
 
 Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Half:
-    """What may be learned from half a clip: N targets, R references of the other half. Fields as `layout.Layout` has them."""
+    """What may be learned from half a clip: N targets in pairs of neighbours. Fields as `zone.View` has them."""
 
     person: str
     free: str
-    split: str
+    few: bool
+    """Whether from few references, as a photo or a short clip has."""
+    picture: Bytes
+    """(N, SIDE, SIDE, 3) as the warp made it."""
     references: Bytes
-    """(R, 256, 256, 3)."""
-    chosen: Bytes
-    """(N, K) the references of each target."""
-    prior: Float
-    """(N, K) their weights before the net."""
-    far: Float
-    """(N, K, 2) how far their lips are, and how much more they are open; IOD."""
-    target: Bytes
-    """(N, 192, 192, 3)."""
-    places: NDArray[np.int16]
-    """(N, GRID, GRID, K, 2)."""
-    tints: NDArray[np.int8]
-    """(N, K, TINTS, TINTS, 3)."""
-    alpha: Bytes
-    """(N, GRID, GRID)."""
-    hidden: Bytes
-    """(N, GRID, GRID) 0 or 1."""
     drawn: Bytes
-    """(N, GRID, GRID, 3)."""
+    numbers: Float
+    target: Bytes
+    """(N, SIDE, SIDE, 3) as it was filmed."""
     mouth: Float
-    """(N, 4) the box of the lips in the square: x0, y0, x1, y1 as shares of its side."""
+    """(N, 4) the mouth's box: x0, y0, x1, y1 as shares of the zone's side."""
     frame: NDArray[np.int32]
-    """(N,) which frame of the clip: neighbours differ by 1."""
+    """(N,) which frame of the clip."""
 
 
-_FIELDS = ("references", "chosen", "prior", "far", "target", "places", "tints", "alpha", "hidden", "drawn", "mouth", "frame")
+_FIELDS = ("picture", "references", "drawn", "numbers", "target", "mouth", "frame")
 
 
 def prepare_crops(data: Path, cache: Path, splits: Sequence[str] = ("train", "train-picture"), jobs: int = 2) -> list[Half]:
@@ -85,105 +67,108 @@ def prepare_crops(data: Path, cache: Path, splits: Sequence[str] = ("train", "tr
     cache.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs) as pool:
         packed = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=2))
-    return [_half(row["person"], row["free"], row["split"], path) for row, paths in zip(rows, packed, strict=True) for path in paths]
+    return [_half(row["person"], row["free"], path) for row, paths in zip(rows, packed, strict=True) for path in paths]
 
 
-def _half(person: str, free: str, split: str, path: Path) -> Half:
+def _half(person: str, free: str, path: Path) -> Half:
     with np.load(path, allow_pickle=False) as found:
-        return Half(person, free, split, **{name: found[name] for name in _FIELDS})
+        return Half(person, free, ".few." in path.name, **{name: found[name] for name in _FIELDS})
 
 
 def _packed(row: dict[str, str], data: Path, cache: Path) -> list[Path]:
     cv2.setNumThreads(1)
     name = row["file"].replace("/", "_")
-    paths = [cache / f"{name}.{side}.npz" for side in (0, 1)]
     if not (cache / f"{name}.done").exists():
         frames = [picture for _, picture in pictures(data / row["file"])]
-        tracks = _tracked(frames, cache / f"{name}.tracks.npz")
-        for side, path in enumerate(paths):
+        tracks = tracked(frames)
+        for side in (0, 1):
             if tracks is not None:
-                _pack(frames, tracks.landmarks, tracks.seen, side, _EVERY[row["set"]], path, name)
+                _pack(frames, tracks.landmarks, tracks.seen, side, _EVERY[row["set"]], cache, name)
         (cache / f"{name}.done").touch()
-    return [path for path in paths if path.exists()]
+    return sorted(cache.glob(f"{name}.[01].*npz"))
 
 
-def _tracked(frames: list[Picture], path: Path) -> Tracks | None:
-    """Landmarks of a clip's pictures, kept in a file; None where no face is in them."""
-    if not path.exists():
-        with Tracker() as tracker:
-            follower = Follower(tracker)
-            for picture in frames:
-                follower.see(picture)
-        try:
-            tracks = follower.tracks()
-        except FaceFault:
-            return None
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, landmarks=tracks.landmarks, seen=tracks.seen, faces=tracks.faces)
-        partial.replace(path)
-    with np.load(path, allow_pickle=False) as found:
-        return Tracks(found["landmarks"], found["seen"], int(found["faces"]))
+def tracked(frames: Sequence[Picture]) -> Tracks | None:
+    """Landmarks of pictures (I420); None where no face is in them."""
+    with Tracker() as tracker:
+        follower = Follower(tracker)
+        for picture in frames:
+            follower.see(picture)
+    try:
+        return follower.tracks()
+    except FaceFault:
+        return None
 
 
-def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side: int, every: int, path: Path, name: str) -> None:
+def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side: int, every: int, cache: Path, name: str) -> None:
     """References from one half (`side` 0: the first), targets from the other."""
     count = len(frames)
     use = (np.arange(count) < count // 2) == (side == 0)
-    targets = [at for at in range(count - 1) if seen[at] and seen[at + 1] and not use[at] and not use[at + 1] and at % every == 0]
-    targets = [at + more for at in targets for more in (0, 1)]
-    if (use & seen).sum() < _LEAST or not targets:
+    first = [at for at in range(0, count - 1, every) if seen[at : at + 2].all() and not use[at : at + 2].any()]
+    if (use & seen).sum() < _LEAST or not first:
         return
     actor = make_actor(name, frames, landmarks, seen, use=use)
-    motion = np.stack(
+    motion = motions(landmarks, actor)
+    store(pairs(actor, frames, motion, first), cache / f"{name}.{side}.npz")
+    random = np.random.default_rng(zlib.crc32(f"{name}{side}".encode()))
+    if random.random() < 0.5:
+        chosen = choose(motion, actor.poses, use & seen, int(random.choice(_FEW)))
+        actor = replace(actor, references=make_references(frames, chosen, actor.poses, motion))
+        store(pairs(actor, frames, motion, first[::3]), cache / f"{name}.{side}.few.npz")
+
+
+def motions(landmarks: Float, actor: Actor) -> Float:
+    """The motion (N, L, 2) that landmarks (N, 478, 3) of an actor's frames show."""
+    return np.stack(
         [face.motion_onto(points[face.MOTION, :2], pose, actor.neutral) for points, pose in zip(landmarks, actor.poses, strict=True)]
     )
-    store(actor, [frames[at] for at in targets], targets, motion[targets], zlib.crc32(f"{name}{side}".encode()), path)
 
 
-def store(actor: Actor, frames: Sequence[Picture], index: Sequence[int], motion: Float, seed: int, path: Path) -> None:
-    """Pack an actor's references and its true frames (`frames[n]` is what frame `index[n]` saying `motion[n]` looks like)."""
-    random, net, config = np.random.default_rng(seed), mesh(), WarpConfig(blended=K)
-    at = sources(actor, net)
-    small = [resized(picture, SMALL) for picture in actor.references.pictures]
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in _FIELDS[1:]}
-    kind = 0.0
-    for n, (frame, i, said) in enumerate(zip(frames, index, motion, strict=True)):
-        if n == 0 or index[n] != index[n - 1] + 1:  # neighbours are made in the same way
-            kind = random.random()
-        chosen, weights = _choice(actor, config, i, said, kind)
-        layout = lay_out(actor, net, at[chosen], i, said)
-        whole = cut_out(frame, layout.square)
-        lips = layout.square.place(face.from_head(face.with_motion(actor.neutral, said)[list(face.LIPS)], actor.poses[i]), 1) + 0.5
-        for key, value in {
-            "chosen": chosen.astype(np.uint8), "prior": weights.astype(np.float32),
-            "far": far(actor, chosen, said), "target": resized(whole, SIDE),
-            "places": np.round(np.clip(layout.places, -0.6, 1.6) * PLACE).astype(np.int16),
-            "tints": np.round(np.clip(tints(resized(whole, GRID), [small[k] for k in chosen], layout), -127, 127)).astype(np.int8),
-            "alpha": np.round(layout.alpha * 255).astype(np.uint8), "hidden": hidden(actor, net, i).astype(np.uint8),
-            "drawn": layout.drawn, "mouth": np.concatenate([lips.min(0), lips.max(0)]).astype(np.float32), "frame": np.int32(i),
-        }.items():  # fmt: skip
-            rows[key].append(np.asarray(value))
-    used, renamed = np.unique(np.stack(rows["chosen"]), return_inverse=True)
-    out = {key: np.stack(value) for key, value in rows.items()}
-    out["chosen"] = renamed.reshape(out["chosen"].shape).astype(np.uint8)
-    out["references"] = np.stack([resized(actor.references.pictures[k], REFERENCE) for k in used])
-    partial = path.with_suffix(".part.npz")
-    np.savez(partial, **out)  # type: ignore[arg-type]
-    partial.replace(path)
+def pairs(actor: Actor, frames: Sequence[Picture], motion: Float, first: Sequence[int]) -> dict[str, NDArray[np.generic]]:
+    """The fields of `Half` for the frames `first` and those that follow each; `frames[n]` is what frame n saying `motion[n]` looks like."""
+    actor, engine, views = replace(actor, resting=None), WarpAppearance(), Views()
+    rows: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _FIELDS}
+    for at in first:
+        state, made = engine.start(actor), []
+        for index in (at, at + 1):
+            (asked,) = engine.ask([state], np.array([index]), motion[index][None])
+            if not any(asked.size):
+                break
+            (state,), (picture,) = engine.step([state], [index], motion[index][None])
+            made.append((asked, views.of(asked, picture)))
+        for index, (asked, view) in zip((at, at + 1), made if len(made) == 2 else (), strict=False):
+            lips = view.zone.place(asked.lips + np.array(asked.corner, np.float32), 1) + 0.5
+            middle, half = (lips.min(0) + lips.max(0)) / 2, np.ptp(lips, 0) / 2 * MOUTH
+            for name, value in {
+                "picture": view.picture, "references": view.references, "drawn": view.drawn, "numbers": view.numbers,
+                "target": resized(view.zone.cut(frames[index]), SIDE), "mouth": np.concatenate([middle - half, middle + half]),
+                "frame": np.int32(index),
+            }.items():  # fmt: skip
+                rows[name].append(np.asarray(value))
+    return {name: np.stack(value) for name, value in rows.items() if value}
 
 
-def drawn_halves(cache: Path, people: int = 16, pairs: int = 16) -> list[Half]:
+def store(fields: dict[str, NDArray[np.generic]], path: Path) -> None:
+    """Write the fields of a half, if there are any."""
+    if fields:
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.savez(file, **fields)  # type: ignore[arg-type]
+        partial.replace(path)
+
+
+def drawn_halves(cache: Path, people: int = 12, count: int = 16) -> list[Half]:
     """The same of drawn people, whose landmarks are exact: the presenter's kin, and not the presenter."""
     cache.mkdir(parents=True, exist_ok=True)
-    return [_half(f"drawn{seed}", "yes", "train", _drawn(seed, pairs, cache / f"drawn{seed}.npz")) for seed in range(1, people + 1)]
+    return [_half(f"drawn{seed}", "yes", _drawn(seed, count, cache / f"drawn{seed}.npz")) for seed in range(1, people + 1)]
 
 
-def _drawn(seed: int, pairs: int, path: Path) -> Path:
+def _drawn(seed: int, count: int, path: Path) -> Path:
     if not path.exists():
         random, person = np.random.default_rng(seed), random_look(seed)
-        actor = make_presenter(person, 384, 2 * pairs, f"drawn{seed}")
+        actor = make_presenter(person, 384, 2 * count, f"drawn{seed}")
         frames, motion = [], []
-        for tick in range(2 * pairs):
+        for tick in range(2 * count):
             if tick % 2 == 0:
                 opening = float(random.choice([0.0, random.uniform(0, 12), random.uniform(4, 30)]))
                 width, smile = float(random.uniform(-1, 1)), float(random.uniform(0, 0.5))
@@ -191,30 +176,5 @@ def _drawn(seed: int, pairs: int, path: Path) -> Path:
             mouth = Mouth(max(opening + 2 * step[0], 0.0), float(np.clip(width + 0.1 * step[1], -1, 1)), smile=smile)
             frames.append(from_rgb(draw(person, mouth, idle(tick), 384)[0]))
             motion.append(face.motion_of(shape(person, mouth)))
-        store(actor, frames, range(2 * pairs), np.stack(motion), seed, path)
+        store(pairs(actor, frames, np.stack(motion), range(0, 2 * count, 2)), path)
     return path
-
-
-def _choice(actor: Actor, config: WarpConfig, index: int, motion: Float, kind: float) -> tuple[NDArray[np.int64], Float]:
-    """K references: the best as a rule; now and then far ones, or one alone (as a photo has)."""
-    none = np.zeros(len(actor.references.frame), np.float32)
-    if kind < 0.7 or len(none) < 2 * K:
-        weights = weigh(actor, config, index, motion, none)
-        chosen = np.argsort(-weights, kind="stable")[:K]
-    else:
-        order = np.argsort(costs(actor, config, index, motion), kind="stable")
-        chosen = order[K : 3 * K : 2][:K] if kind < 0.85 else order[: 3 * K : 3][:K]
-        far = costs(actor, config, index, motion)[chosen]
-        weights = np.zeros_like(none)
-        weights[chosen] = np.exp(-(far - far[0]) / config.sharp)
-    if len(chosen) < K:
-        chosen = np.resize(chosen, K)
-    found = weights[chosen]
-    return chosen, np.asarray(found / found.sum(), np.float32)
-
-
-def neighbours(half: Half) -> Iterator[tuple[int, int]]:
-    """The pairs of targets that follow each other."""
-    for n in range(len(half.frame) - 1):
-        if half.frame[n + 1] == half.frame[n] + 1:
-            yield n, n + 1

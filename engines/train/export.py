@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines import features
-from engines.appearance.config import RendererConfig
+from engines.appearance.config import RefinerConfig
 from engines.motion.config import EARS, LIPS, Config
 from engines.motion.net import CIRCLE, TOKENS, Denoiser, Ears
 from engines.train.pairs import Space
@@ -212,7 +212,7 @@ def _by_column(node: onnx.NodeProto) -> bool:
     return not any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
 
 
-def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, config: Config | RendererConfig) -> None:
+def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, config: Config | RefinerConfig) -> None:
     """One ONNX file, any number of conversations; its hash goes into `hashes.json` beside it."""
     partial = path.with_suffix(".part")
     with warnings.catch_warnings():

@@ -1,8 +1,8 @@
-"""Trains the renderer's nets, from clips to the files that are served.
+"""Trains the refiner, from clips to the file that is served.
 
-1. clips are tracked and packed (`crops`), 2. the nets learn to show a frame of one half of a clip from references of the other,
-coarse pictures first, fine ones then; 3. they are exported. Losses need no trained nets: differences of pixels, of gradients,
-of the features of random convolutions, and of neighbouring frames' changes; the mouth counts more.
+1. clips are tracked and packed (`crops`), 2. the net learns to correct the warp's pictures of one half of a clip, made from references of
+the other; 3. it is exported. Judged is what figures judge, the mouth's box in dB, with two things that dB alone would spoil: sharpness,
+and what changes from a picture to the next.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,47 +22,30 @@ import torch.nn.functional as f
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.appearance.config import NETS, RendererConfig
-from engines.appearance.net import Renderer, blend, larger
+from engines.appearance.config import REFINER, RefinerConfig
+from engines.appearance.net import RefinerNet
+from engines.appearance.zone import CELLS, NUMBERS, SIDE, K, border
 from engines.train import device
-from engines.train.crops import PLACE, Half, drawn_halves, neighbours, prepare_crops
+from engines.train.crops import Half, drawn_halves, prepare_crops
 from engines.train.export import write
 from engines.train.motion import apart
-
-MOUTH = np.array([1.6, 1.8], np.float32)  # the mouth's box against the lips', as figures have it
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of the training."""
-
-    steps: int
-    inside: int
-    """Side of what the nets see."""
-    shown: int
-    """Side of what is judged."""
-    rate: float
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything that may be chosen. Defaults are what is shipped."""
 
-    phases: tuple[Phase, ...] = (Phase(6000, 96, 128, 1e-3), Phase(1500, 128, 192, 4e-4))
-    width: int = 32
-    halves: int = 3
-    """Of clips in a batch."""
-    pairs: int = 2
-    """Of neighbouring targets from each."""
-    mouth: float = 3.0
-    """Weight of the mouth's box beside the whole mask's 1."""
-    gradient: float = 0.5
-    random: float = 0.3
-    steady: float = 0.5
+    steps: int = 12_000
+    rate: float = 1.5e-3
+    pairs: int = 8
+    """Of neighbouring targets in a batch, each of another half."""
+    whole: float = 0.2
+    """Weight of the whole mask beside the mouth's box."""
+    steady: float = 2.0
+    sharp: float = 2.0
+    """That nothing gets softer: blur is the cheapest way to more dB."""
     average: float = 0.998
     """Of the weights that are kept, over steps."""
-    references: int = 3
-    """That are fused, at most `crops.K`."""
     seed: int = 0
     free: bool = False
     """Leave out the clips whose rights are not stated, too."""
@@ -70,323 +53,246 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """B targets; fields as `crops.Half` has them, pictures (B, 3, side, side) in 0..1."""
+    """B targets, neighbours side by side; as the net takes them. Pictures in -1..1."""
 
+    picture: Tensor
     references: Tensor
-    """(U, 3, R, R) of all targets together."""
-    which: Tensor
-    """(B, K) into them."""
-    prior: Tensor
-    far: Tensor
-    target: Tensor
-    places: Tensor
-    """(B, K, 2, GRID, GRID)."""
-    tints: Tensor
-    """(B, K, 3, TINTS, TINTS)."""
-    alpha: Tensor
-    hidden: Tensor
     drawn: Tensor
+    numbers: Tensor
+    target: Tensor
+    """(B, 3, SIDE, SIDE)."""
+    mask: Tensor
+    """(B, 1, SIDE, SIDE)."""
     mouth: Tensor
-    """(B, 1, side, side) 1 in the mouth's box."""
+    """(B, 1, SIDE, SIDE) 1 in the mouth's box."""
 
 
 class Deal:
-    """Deals batches: halves at random, pairs of neighbours from each; mirrored and tinted at random."""
+    """Deals batches: halves at random, a pair of neighbours of each; mirrored and lit at random."""
 
-    def __init__(self, halves: list[Half], plan: Plan) -> None:
-        self._halves = [(half, list(neighbours(half))) for half in halves]
-        self._halves = [(half, pairs) for half, pairs in self._halves if pairs]
+    def __init__(self, halves: Sequence[Half], pairs: int) -> None:
+        self._halves, self._pairs = halves, min(pairs, len(halves))
         people: dict[str, int] = {}
-        for half, _ in self._halves:
+        for half in halves:
             people[half.person] = people.get(half.person, 0) + 1
-        chance = np.array([people[half.person] ** -0.5 for half, _ in self._halves])  # people with many clips count less
-        self._chance, self._plan = chance / chance.sum(), plan
+        chance = np.array([people[half.person] ** -0.5 * min(1, len(half.frame) / 8) for half in halves])  # many clips of one count less
+        self._chance = chance / chance.sum()
 
     def batch(self, random: np.random.Generator) -> Batch:
         """The next one."""
-        plan, parts = self._plan, []
-        for at in random.choice(len(self._halves), plan.halves, p=self._chance, replace=False):
-            half, pairs = self._halves[at]
-            chosen = random.choice(len(pairs), plan.pairs, replace=len(pairs) < plan.pairs)
-            parts.append((half, [n for p in chosen for n in pairs[p]]))
-        return make_batch(parts, random, plan.references)
+        parts = []
+        for at in random.choice(len(self._halves), self._pairs, p=self._chance, replace=False):
+            first = 2 * int(random.integers(len(self._halves[at].frame) // 2))
+            parts.append((self._halves[at], [first, first + 1]))
+        batch = make_batch(parts, random)
+        return jittered(batch, random) if random.random() < _JITTERED else batch
 
 
-def make_batch(parts: list[tuple[Half, list[int]]], random: np.random.Generator | None, references: int = 4) -> Batch:
+def make_batch(parts: Sequence[tuple[Half, Sequence[int]]], random: np.random.Generator | None) -> Batch:
     """A batch of some targets of some halves; `random` alters them, None leaves them as they are."""
     stacks: dict[str, list[Tensor]] = {}
-    start = 0
-    for half, rows in parts:
-        chosen = half.chosen[rows][:, :references].astype(np.int64)
-        used, which = np.unique(chosen, return_inverse=True)
-        flip = random is not None and random.random() < 0.5
-        gain = np.ones(3, np.float32) if random is None else random.uniform(0.8, 1.2) * random.uniform(0.93, 1.07, 3).astype(np.float32)
-        light = torch.tensor(gain, dtype=torch.float32)[:, None, None]
-        shift = 0.0 if random is None else float(random.uniform(-0.06, 0.06))
-
-        def picture(found: NDArray[np.uint8], flip: bool = flip) -> Tensor:
-            x = torch.from_numpy(np.moveaxis(found, -1, 1).copy()).float() / 255
-            return x.flip(-1) if flip else x
-
-        def lit(found: NDArray[np.uint8], light: Tensor = light, shift: float = shift) -> Tensor:
-            return (picture(found) * light + shift).clip(0, 1)
-
-        places = torch.from_numpy(np.moveaxis(half.places[rows][:, :, :, :references], (3, 4), (1, 2)).astype(np.float32)) / PLACE
-        tints = torch.from_numpy(np.moveaxis(half.tints[rows][:, :references], -1, 2).astype(np.float32)) / 255 * light
-        if flip:
-            places, tints = places.flip(-1), tints.flip(-1)
-            places = torch.cat([1 - places[:, :, :1], places[:, :, 1:]], 2)
-        prior = half.prior[rows][:, :references]
+    for half, chosen in parts:
+        rows = list(chosen)
+        picture, target, references = (
+            torch.from_numpy(np.moveaxis(found[rows], -1, -3).copy()).float() / 127.5 - 1
+            for found in (half.picture, half.target, half.references)
+        )
+        drawn = torch.from_numpy(np.moveaxis(half.drawn[rows], -1, 1).copy()).float() / 255
+        mouth = torch.from_numpy(half.mouth[rows])
+        if random is not None:
+            gain = torch.tensor(random.uniform(0.75, 1.2) * random.uniform(0.93, 1.07, 3), dtype=torch.float32)[:, None, None]
+            shift = float(random.uniform(-0.1, 0.1))
+            picture, target, references = (((x + 1) * gain - 1 + shift).clip(-1, 1) for x in (picture, target, references))
+            if random.random() < 0.5:
+                picture, target, references, drawn = (x.flip(-1) for x in (picture, target, references, drawn))
+                mouth = torch.stack([1 - mouth[:, 2], mouth[:, 1], 1 - mouth[:, 0], mouth[:, 3]], 1)
         made = {
-            "references": lit(half.references[used]), "which": torch.from_numpy(which.reshape(chosen.shape) + start),
-            "prior": torch.from_numpy(prior / prior.sum(1, keepdims=True)), "far": torch.from_numpy(half.far[rows][:, :references]),
-            "target": lit(half.target[rows]), "places": places, "tints": tints,
-            "alpha": picture(half.alpha[rows][..., None]), "hidden": picture(half.hidden[rows][..., None] * np.uint8(255)),
-            "drawn": picture(half.drawn[rows]), "mouth": picture(boxes(half.mouth[rows], half.target.shape[1])),
+            "picture": picture, "target": target, "references": references.flatten(1, 2), "drawn": drawn,
+            "numbers": torch.from_numpy(half.numbers[rows]), "mask": larger(drawn[:, 3:], SIDE), "mouth": boxes(mouth, SIDE),
         }  # fmt: skip
-        start += len(used)
         for name, value in made.items():
             stacks.setdefault(name, []).append(value.to(device.KIND))
     return Batch(**{name: torch.cat(values) for name, values in stacks.items()})
 
 
-def boxes(lips: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
-    """Boxes of lips (B, 4), shares of the side, enlarged to the mouth's: (B, side, side, 1), 255 inside."""
-    out = np.zeros((len(lips), side, side, 1), np.uint8)
-    for picture, box in zip(out, lips, strict=True):
-        middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * MOUTH
-        (x0, y0), (x1, y1) = (np.clip(np.round(p * side), 0, side).astype(int) for p in (middle - half, middle + half))
-        picture[y0:y1, x0:x1] = 255
-    return out
+def jittered(batch: Batch, random: np.random.Generator) -> Batch:
+    """The batch, each pair turned, scaled and shifted a little: zones are found from poses, and those err."""
+    pairs = len(batch.picture) // 2
+    turn, scale = random.uniform(-0.12, 0.12, pairs), random.uniform(0.87, 1.12, pairs)
+    way = np.zeros((pairs, 2, 3), np.float32)
+    way[:, 0, 0] = way[:, 1, 1] = np.cos(turn) * scale
+    way[:, 1, 0] = np.sin(turn) * scale
+    way[:, 0, 1] = -way[:, 1, 0]
+    way[:, :, 2] = random.uniform(-0.06, 0.06, (pairs, 2))
+    both = torch.from_numpy(np.repeat(way, 2, 0)).to(batch.picture.device)
+
+    def moved(x: Tensor, beyond: str = "border") -> Tensor:
+        grid = f.affine_grid(both, [len(x), 1, *x.shape[2:]], align_corners=False)
+        return f.grid_sample(x, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+
+    drawn = moved(batch.drawn, "zeros")
+    drawn[:, 3] = torch.minimum(drawn[:, 3], torch.from_numpy(border(CELLS)).to(drawn.device))
+    return replace(
+        batch, picture=moved(batch.picture), target=moved(batch.target), references=moved(batch.references), drawn=drawn,
+        mask=larger(drawn[:, 3:], SIDE), mouth=(moved(batch.mouth, "zeros") > 0.5).float(),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the nets made of a batch, at the judged size."""
-
-    picture: Tensor
-    """(B, 3, side, side) laid over the target with the mask."""
-    warped: Tensor
-    """The same, from the landmarks' warp alone."""
-    target: Tensor
-    mask: Tensor
-    mouth: Tensor
+_JITTERED = 0.6  # share of the batches
 
 
-def show(net: Renderer, batch: Batch, inside: int, side: int, *, warped: bool = False) -> Shown:
-    """Render a batch: the nets see pictures of `inside` a side, what is shown has `side`."""
-    cells = inside // 2
-    target = sized(batch.target, side)
-    hidden = (area(batch.hidden, inside) > 0).float()
-    face = net.face(torch.cat([sized(batch.target, inside) * (1 - hidden), 1 - hidden], 1))
-    lips = net.lips(sized(batch.references, inside))[batch.which]
-    b, k = batch.prior.shape
-    coarse = area(batch.places.flatten(0, 1), cells // 2).permute(0, 2, 3, 1).unflatten(0, (b, k))
-    drawn = sized(batch.drawn, cells)
-    fused = net.fusion(lips, coarse, face, drawn, batch.far, batch.prior)
-    places = larger(batch.places.flatten(0, 1), side).permute(0, 2, 3, 1).unflatten(0, (b, k))
-    references = batch.references[batch.which]
-    blended = blend(references, places, batch.tints, fused)
-    alpha = larger(batch.alpha, side)
-    added = net.decoder(sized(torch.where(alpha > 0, blended, 0.5), inside), fused.features, drawn)
-    picture = target + alpha * (blended + sized(added, side) - target)
-    plain = picture
-    if warped:
-        still = fused._replace(flow=fused.flow * 0, weights=batch.prior[:, :, None, None].expand_as(fused.weights))
-        plain = target + alpha * (blend(references, places, batch.tints, still) - target)
-    return Shown(picture, plain, target, alpha, sized(batch.mouth, side))
+def larger(field: Tensor, side: int) -> Tensor:
+    """A field (B, C, h, h) at `side` a side."""
+    return f.interpolate(field, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def area(field: Tensor, side: int) -> Tensor:
-    """A field at a smaller side, averaged."""
-    return f.interpolate(field, size=(side, side), mode="area")
+def boxes(shares: Tensor, side: int) -> Tensor:
+    """Boxes (B, 4) as pictures (B, 1, side, side) of 0 and 1."""
+    at = ((torch.arange(side, device=shares.device) + 0.5) / side)[None]
+    across, down = ((at >= shares[:, axis, None]) & (at <= shares[:, axis + 2, None]) for axis in (0, 1))
+    return (down[:, None, :, None] & across[:, None, None, :]).float()
 
 
-def sized(field: Tensor, side: int) -> Tensor:
-    """A field at another side."""
-    if field.shape[-1] == side:
-        return field
-    return area(field, side) if side < field.shape[-1] else larger(field, side)
+def correct(net: RefinerNet, batch: Batch) -> Tensor:
+    """The pictures (B, 3, SIDE, SIDE), corrected: `refine.laid` in torch, at the net's own size, with all of the colour."""
+    flow, added = net(batch.picture, batch.references, batch.drawn, batch.numbers)
+    at = (torch.arange(SIDE, device=flow.device, dtype=torch.float32) + 0.5) / SIDE
+    here = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)
+    way = (here + larger(flow, SIDE).permute(0, 2, 3, 1)) * 2 - 1
+    moved = f.grid_sample(batch.picture, way, mode="bicubic", padding_mode="border", align_corners=False)
+    return batch.picture + batch.mask * (moved + added - batch.picture)
 
 
-class RandomFeatures(nn.Module):
-    """Convolutions that nobody trained: what differs in them differs to the eye more than pixels say."""
-
-    def __init__(self, seed: int = 7) -> None:
-        super().__init__()
-        state = torch.get_rng_state()
-        torch.manual_seed(seed)
-        self.layers = nn.ModuleList([nn.Conv2d(3, 16, 5, 1, 2), nn.Conv2d(16, 24, 3, 2, 1), nn.Conv2d(24, 32, 3, 2, 1)])
-        torch.set_rng_state(state)
-        for layer in self.layers:
-            nn.init.orthogonal_(layer.weight)
-            layer.weight.data -= layer.weight.data.mean((2, 3), keepdim=True)  # edges, not brightness
-        self.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) -> features of each layer."""
-        out = []
-        for layer in self.layers:
-            x = torch.relu(layer(x))
-            out.append(x)
-        return out
+def square(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """(B,) mean square of the difference of pictures in -1..1, weighted."""
+    return ((a - b) ** 2 * where).sum((1, 2, 3)) / (3 * where.sum((1, 2, 3))).clip(1)
 
 
-def losses(shown: Shown, plan: Plan, features: RandomFeatures) -> dict[str, Tensor]:
+def edges(picture: Tensor, where: Tensor) -> Tensor:
+    """(B,) sum of squares of the Laplacian."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=picture.device)[None, None]
+    return (f.conv2d(picture.mean(1, keepdim=True), kernel, padding=1) ** 2 * where).sum((1, 2, 3))
+
+
+def losses(made: Tensor, batch: Batch, plan: Plan) -> dict[str, Tensor]:
     """Each loss, weighted."""
-    weight = (shown.mask > 0.02).float() + plan.mouth * shown.mouth
-    weight = weight / weight.mean()
-    difference = shown.picture - shown.target
-    found = {"pixels": (torch.sqrt(difference**2 + 1e-5) * weight).mean() * 10}
-    slopes = [
-        (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:],
-        (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight[..., 1:, :],
-    ]
-    found["gradient"] = plan.gradient * 10 * (slopes[0].mean() + slopes[1].mean())
-    change = difference[1::2] - difference[::2]  # the target's own change is in both
-    found["steady"] = plan.steady * 10 * (change.abs() * weight[::2]).mean()
-    if plan.random:
-        true = features(shown.target)
-        layers = zip(features(shown.picture), true, strict=True)
-        apart = [((a - b).abs() * sized(weight, a.shape[-1])).mean() / b.abs().mean().clip(1e-3) for a, b in layers]
-        found["random"] = plan.random * torch.stack(apart).sum()
+    found = {
+        "mouth": torch.log(square(made, batch.target, batch.mouth) + 1e-4).mean(),
+        "whole": plan.whole * torch.log(square(made, batch.target, batch.mask) + 1e-4).mean(),
+    }
+    difference = made - batch.target  # the target's own change is in both
+    found["steady"] = plan.steady * ((difference[1::2] - difference[::2]).abs() * batch.mouth[::2]).mean()
+    blurred = torch.log((edges(made, batch.mouth) + 1e-3) / (edges(batch.picture, batch.mouth) + 1e-3)).clip(max=0)
+    found["sharp"] = plan.sharp * (blurred**2).mean()
     return found
 
 
-def psnr(picture: Tensor, target: Tensor, mouth: Tensor) -> NDArray[np.float64]:
-    """Of each picture in its mouth's box, dB."""
-    square = ((picture - target) ** 2 * mouth).sum((1, 2, 3)) / (3 * mouth.sum((1, 2, 3))).clip(1)
-    return np.asarray(-10 * np.log10(device.array(square).clip(1e-9)))
+@dataclass(frozen=True)
+class Judged:
+    """Figures of a half, or means of such: in the mouth's box, of the warp alone and of what was made of it."""
 
-
-def sharpness(picture: Tensor, mouth: Tensor) -> NDArray[np.float64]:
-    """Mean square of the Laplacian in the mouth's box, of each picture."""
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    edges = f.conv2d(picture.mean(1, keepdim=True), kernel, padding=1) ** 2
-    return np.asarray(device.array((edges * mouth).sum((1, 2, 3)) / mouth.sum((1, 2, 3)).clip(1)), np.float64)
+    before: float
+    """PSNR, dB."""
+    after: float
+    sharp_before: float
+    """Against the truth's sharpness."""
+    sharp_after: float
+    moved: float
+    """From picture to picture, against the truth."""
 
 
 @torch.no_grad()
-def judge(net: Renderer, halves: list[Half], inside: int, side: int = 192, most: int = 6, references: int = 4) -> dict[str, float]:
-    """Means over halves: PSNR of the nets and of the warp alone, sharpness against the truth, movement against the truth."""
-    rows = []
-    for half in halves:
-        pairs = list(neighbours(half))
-        chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int)]
-        batch = make_batch([(half, [n for pair in chosen for n in pair])], None, references)
-        shown = show(net, batch, inside, side, warped=True)
-        moved = [(x[1::2] - x[::2]).abs().mul(shown.mouth[::2]).sum() for x in (shown.picture, shown.target)]
-        rows.append([
-            psnr(shown.picture, shown.target, shown.mouth).mean(), psnr(shown.warped, shown.target, shown.mouth).mean(),
-            np.median(sharpness(shown.picture, shown.mouth) / sharpness(shown.target, shown.mouth)),
-            np.median(sharpness(shown.warped, shown.mouth) / sharpness(shown.target, shown.mouth)), float(moved[0] / moved[1]),
-        ])  # fmt: skip
-    return dict(zip(("psnr", "warp alone", "sharpness", "sharpness of the warp", "temporal"), np.mean(rows, 0), strict=True))
+def judge(net: RefinerNet, half: Half, most: int = 12) -> Judged:
+    """Of at most so many pairs of a half."""
+    count = len(half.frame) // 2
+    batch = make_batch([(half, [2 * int(p) + n for p in np.linspace(0, count - 1, min(most, count)) for n in (0, 1)])], None)
+    made = correct(net, batch).clip(-1, 1)
+    psnr = [-10 * np.log10(device.array(square(x, batch.target, batch.mouth).clip(4e-10) / 4)).mean() for x in (batch.picture, made)]
+    true = edges(batch.target, batch.mouth).clip(1e-6)
+    before, after = (float((edges(x, batch.mouth) / true).median()) for x in (batch.picture, made))
+    change = [((x[1::2] - x[::2]).abs() * batch.mouth[::2]).sum() for x in (made, batch.target)]
+    return Judged(float(psnr[0]), float(psnr[1]), before, after, float(change[0] / change[1].clip(1e-6)))
+
+
+def mean(judged: Sequence[Judged]) -> Judged:
+    """Of several halves."""
+    return Judged(*np.mean([list(asdict(one).values()) for one in judged], 0).tolist())
 
 
 def train(
-    train_on: list[Half], held: list[Half], plan: Plan, path: Path, *, say: Callable[[str], None] = print, every: int = 250,
-    minutes: float | None = None,
-) -> Renderer:  # fmt: skip
-    """Train as planned, or until so many minutes have passed; what is written to `path` now and then is taken up again."""
+    taught: Sequence[Half], held: Sequence[Half], plan: Plan, saved: Path, *, say: Callable[[str], None] = print, every: int = 500
+) -> RefinerNet:  # fmt: skip
+    """Train as planned; what is written to `saved` every so many steps is taken up again."""
     torch.manual_seed(plan.seed)
     device.use()
-    net, kept, features = Renderer(plan.width), Renderer(plan.width), RandomFeatures()
+    net, kept = RefinerNet(), RefinerNet()
     kept.load_state_dict(net.state_dict())
-    optimiser = torch.optim.AdamW(net.parameters(), plan.phases[0].rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    deal, done = Deal(train_on, plan), 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        for part, name in ((net, "net"), (kept, "kept"), (optimiser, "optimiser")):
-            part.load_state_dict(saved[name])
-        done = saved["done"]
-    began, total = time.monotonic(), sum(phase.steps for phase in plan.phases)
-    sums: dict[str, float] = {}
-    while done < total:
-        phase, at = phase_of(plan, done)
+    optimiser = torch.optim.AdamW(net.parameters(), plan.rate, weight_decay=1e-3)
+    parts = {"net": net, "kept": kept, "optimiser": optimiser}
+    deal, done, began, total = Deal(taught, plan.pairs), 0, time.monotonic(), 0.0
+    if saved.exists():
+        found = torch.load(saved, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(found[name])
+        done = found["done"]
+    while done < plan.steps:
         for group in optimiser.param_groups:
-            group["lr"] = phase.rate * min(1, (at + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * at / phase.steps)))
-        random = np.random.default_rng([plan.seed, done])
-        batch = deal.batch(random)
-        inside = int(random.choice([phase.inside, phase.inside, phase.inside * 4 // 3 // 16 * 16]))
-        found = losses(show(net, batch, inside, phase.shown), plan, features)
+            share = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done / plan.steps))
+            group["lr"] = plan.rate * min(1, (done + 1) / 100) * share
+        batch = deal.batch(np.random.default_rng([plan.seed, done]))
+        loss = torch.stack(list(losses(correct(net, batch), batch, plan).values())).sum()
         optimiser.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         done += 1
+        total += float(loss.detach())
         with torch.no_grad():
             share = min(plan.average, (done + 1) / (done + 10))
             for a, b in zip(kept.parameters(), net.parameters(), strict=True):
                 a.lerp_(b, 1 - share)
-        for name, value in found.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        late = minutes is not None and time.monotonic() - began > 60 * minutes
-        if done % every == 0 or done == total or late:
-            torch.save(
-                {"net": net.state_dict(), "kept": kept.state_dict(), "optimiser": optimiser.state_dict(), "done": done},
-                path.with_suffix(".part"),
-            )
-            path.with_suffix(".part").replace(path)
-            figures = judge(kept, held, phase.inside) if held else {}
-            text = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            say(f"{done} {time.monotonic() - began:.0f}s " + " ".join(f"{n} {v / every:.4f}" for n, v in sums.items()) + " | " + text)
-            sums = {}
-        if late:
-            break
+        if done % every == 0 or done == plan.steps:
+            torch.save({name: part.state_dict() for name, part in parts.items()} | {"done": done}, saved.with_suffix(".part"))
+            saved.with_suffix(".part").replace(saved)
+            figures = mean([judge(kept, half) for half in held]) if held else ""
+            say(f"{done} {time.monotonic() - began:.0f}s loss {total / every:.4f} | {figures}")
+            total = 0.0
     return kept
 
 
 def train_all(data: Path, cache: Path, out: Path, plan: Plan) -> None:
     """Pack, train, export; prints figures on people held out of `train`, and leaves a preview of them in the cache."""
     halves = [half for half in prepare_crops(data, cache / "crops") if half.free != "no" and not (plan.free and half.free != "yes")]
-    held = [half for half in halves if apart(half.person)]
+    held = [half for half in halves if apart(half.person) and not half.few]
     taught = [half for half in halves if not apart(half.person)] + drawn_halves(cache / "crops")
     key = hashlib.sha256(json.dumps(asdict(plan)).encode()).hexdigest()[:8]
-    net = train(taught, held[::2], plan, cache / f"renderer-{key}.pt")
-    side = plan.phases[-1].inside
-    preview(net, held[:12], cache / f"renderer-{key}.png", side)
-    print(judge(net, held, side, references=plan.references))
-    export(net, plan, side, out, key)
+    net = train(taught, held, plan, cache / f"refiner-{key}.pt")
+    preview(net, held[:12], cache / f"refiner-{key}.png")
+    export(net, out, key)
 
 
 def scaled(plan: Plan, length: float) -> Plan:
     """A plan so many times as long."""
-    return replace(plan, phases=tuple(replace(phase, steps=max(2, round(phase.steps * length))) for phase in plan.phases))
-
-
-def phase_of(plan: Plan, done: int) -> tuple[Phase, int]:
-    """The phase of a step, and how far in it."""
-    for phase in plan.phases:
-        if done < phase.steps:
-            return phase, done
-        done -= phase.steps
-    raise IndexError(done)
+    return replace(plan, steps=max(2, round(plan.steps * length)))
 
 
 @torch.no_grad()
-def preview(net: Renderer, halves: list[Half], path: Path, inside: int, side: int = 192) -> None:
-    """Real, warp alone, rendered, difference (x 3) of a target of each half."""
+def preview(net: RefinerNet, halves: Sequence[Half], path: Path) -> None:
+    """Real, warp alone, refined, difference (x 3) of a target of each half."""
     lines = []
     for half in halves:
-        shown = show(net, make_batch([(half, [len(half.frame) // 2])], None), inside, side, warped=True)
-        difference = (0.5 + 3 * (shown.picture - shown.target)).clip(0, 1)
-        lines.append(torch.cat([shown.target, shown.warped, shown.picture, difference], 3)[0])
-    cv2.imwrite(str(path), (device.array(torch.cat(lines, 1)).transpose(1, 2, 0)[:, :, ::-1] * 255).clip(0, 255).astype(np.uint8))
+        batch = make_batch([(half, [len(half.frame) // 2])], None)
+        made = correct(net, batch)
+        lines.append(torch.cat([batch.target, batch.picture, made, (3 * (made - batch.target)).clip(-1, 1)], 3)[0])
+    sheet: NDArray[np.float32] = (device.array(torch.cat(lines, 1)).transpose(1, 2, 0)[:, :, ::-1] + 1) * 127.5
+    cv2.imwrite(str(path), sheet.clip(0, 255).astype(np.uint8))
 
 
-def export(net: Renderer, plan: Plan, side: int, out: Path, training: str) -> None:
-    """Write the four files that are served, for pictures of `side`, with their configuration inside and their hashes."""
+def export(net: RefinerNet, out: Path, training: str) -> None:
+    """Write the file that is served, with its configuration inside and its hash beside it."""
     out.mkdir(parents=True, exist_ok=True)
-    net, config = net.eval(), RendererConfig(side, plan.references, training)
-    two, half, k, width = 2, side // 4, plan.references, plan.width
-    lips, face = torch.zeros(two, 3, side, side), torch.zeros(two, 4, side, side)
-    features, drawn = torch.zeros(two, width, half, half), torch.zeros(two, 3, side // 2, side // 2)
-    asked = {
-        "lips": torch.zeros(two, k, width, half, half), "places": torch.zeros(two, k, half, half, 2), "face": features, "drawn": drawn,
-        "far": torch.zeros(two, k, 2), "prior": torch.full((two, k), 1 / k),
+    given = {
+        "picture": torch.zeros(2, 3, SIDE, SIDE), "references": torch.zeros(2, 3 * K, CELLS, CELLS),
+        "drawn": torch.zeros(2, 4, CELLS, CELLS), "numbers": torch.zeros(2, NUMBERS),
     }  # fmt: skip
-    write(net.lips, {"picture": lips}, ["lips"], out / NETS[0], config)
-    write(net.face, {"picture": face}, ["face"], out / NETS[1], config)
-    write(net.fusion, asked, ["flow", "weights", "features"], out / NETS[2], config)
-    write(net.decoder, {"blended": lips, "features": features, "drawn": drawn}, ["added"], out / NETS[3], config)
+    write(net.eval(), given, ["flow", "added"], out / REFINER, RefinerConfig(training))
