@@ -46,7 +46,7 @@ class Idle:
         return conversation
 
     def step(
-        self, conversations: Sequence[tuple[Actor, int]], speech: Float, unseen: Collection[int] = ()
+        self, conversations: Sequence[tuple[Actor, int]], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
     ) -> tuple[list[tuple[Actor, int]], list[Picture | None]]:
         """See `Pipeline.step`."""
         after = [(actor, tick + 1) for actor, tick in conversations]

@@ -49,6 +49,14 @@ class Costs:
         return max((n for n in range(1, max(MOST, *self.engine) + 1) if self.fits(n, n)), default=1)
 
 
+def careful(alone: float) -> int:
+    """For how many conversations pictures are not plain (`AppearanceEngine.step`), if a tick of one takes so many seconds then.
+
+    With more of them pictures are plain, before any is refused or late.
+    """
+    return int(SHARE * TICK_S / max(alone, 1e-6))
+
+
 class Overload:
     """Decides, step by step, whose pictures are left out: nobody's, or all but every second, third, or fourth of each conversation."""
 

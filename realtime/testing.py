@@ -145,7 +145,7 @@ class FakePipeline:
         return replace(conversation, loud=((False,) * PARTS,) * len(conversation.loud))
 
     def step(
-        self, conversations: Sequence[FakeConversation], speech: Float, unseen: Collection[int] = ()
+        self, conversations: Sequence[FakeConversation], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
     ) -> tuple[list[FakeConversation], list[Picture | None]]:
         """See `Pipeline.step`."""
         if self.cost:
@@ -268,10 +268,15 @@ class StampedPipeline:
         return self._pipeline.interrupt(conversation[0]), ((False,) * PARTS,) * len(conversation[1])
 
     def step(
-        self, conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]], speech: Float, unseen: Collection[int] = ()
+        self,
+        conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]],
+        speech: Float,
+        unseen: Collection[int] = (),
+        *,
+        plain: bool = False,
     ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
         """See `Pipeline.step`."""
-        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen)
+        after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen, plain=plain)
         loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]
         stamped: list[Picture | None] = []
         for picture, parts, (conversation, _) in zip(pictures, loud, conversations, strict=True):

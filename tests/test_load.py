@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.load import MOST, Costs, Overload
+from realtime.load import MOST, Costs, Overload, careful
+
+
+def test_pictures_are_made_with_care_while_there_is_time() -> None:
+    assert [careful(alone) for alone in (0.04, 0.02, 0.0155, 0.0079)] == [0, 1, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ class Ear:
 
     def __init__(self) -> None:
         self.begun = self.answers = self.gone = 0
+        self.last: Picture | None = None
 
     def opened(self, look_ahead: int) -> None:
         self.begun += 1
 
     def answered(self, sequence: int, picture: Picture | None) -> None:
-        self.answers += 1
+        self.answers, self.last = self.answers + 1, picture
 
     def lost(self) -> None:
         self.gone += 1
@@ -42,10 +43,21 @@ class Ear:
 class LostCard(FakePipeline):
     """Its card is gone at the third tick of anyone who talks with the second actor."""
 
-    def step(self, conversations: Sequence[FakeConversation], *rest: Any) -> Any:
+    def step(self, conversations: Sequence[FakeConversation], *rest: Any, **how: Any) -> Any:
         if any(talk.actor.name == "second" and talk.tick == 3 for talk in conversations):
             raise BackendFault("The card does not go on: CUDA answered CUDA_ERROR_ECC_UNCORRECTABLE.")
         return super().step(conversations, *rest)
+
+
+class Marking(FakePipeline):
+    """Its pictures say in their first pixel whether they are plain."""
+
+    def step(self, conversations: Sequence[FakeConversation], *rest: Any, plain: bool = False) -> Any:
+        after, pictures = super().step(conversations, *rest)
+        for picture in pictures:
+            if picture is not None:
+                picture[0, 0] = plain
+        return after, pictures
 
 
 @pytest.fixture
@@ -103,3 +115,27 @@ async def test_a_card_that_is_lost_ends_the_process_and_no_conversation() -> Non
         assert (ear.answers, ear.gone, engine.restarts) == (3, 1, 1)
     finally:
         await engine.close()
+
+
+async def test_pictures_are_plain_while_more_talk_than_there_is_time_for_care() -> None:
+    engine, ears = Engine(FakeStore(), WallClock(), partial(Marking, cost=0.011), actor="presenter", spare_s=60), [Ear() for _ in range(3)]
+    await engine.start()
+    try:
+        talks: list[int] = []
+        for plain, count in ((False, 1), (False, 2), (True, 3)):  # 32 ms may be used
+            talks.append(engine.open("presenter", ears[count - 1]))
+            await until(lambda: ears[len(talks) - 1].begun == 1)
+            assert await said(engine, talks[0], ears[0], count) == plain
+        engine.shut(talks[2])
+        assert not await said(engine, talks[0], ears[0], 4)
+    finally:
+        await engine.close()
+
+
+async def said(engine: Engine, talk: int, ear: Ear, turn: int) -> bool:
+    """Whether the picture of a conversation's next few ticks is plain; the turns are counted from 1."""
+    for tick in range(4 * turn - 4, 4 * turn):  # one after the other: an engine that is late makes plain pictures, too
+        engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        await until(partial(lambda answered: ear.answers > answered, tick))
+    assert ear.last is not None
+    return bool(ear.last[0, 0])
