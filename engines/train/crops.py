@@ -80,7 +80,7 @@ def _packed(row: dict[str, str], data: Path, cache: Path) -> list[Path]:
     name = row["file"].replace("/", "_")
     if not (cache / f"{name}.done").exists():
         frames = [picture for _, picture in pictures(data / row["file"])]
-        tracks = tracked(frames)
+        tracks = _tracked(frames)
         for side in (0, 1):
             if tracks is not None:
                 _pack(frames, tracks.landmarks, tracks.seen, side, _EVERY[row["set"]], cache, name)
@@ -88,7 +88,7 @@ def _packed(row: dict[str, str], data: Path, cache: Path) -> list[Path]:
     return sorted(cache.glob(f"{name}.[01].*npz"))
 
 
-def tracked(frames: Sequence[Picture]) -> Tracks | None:
+def _tracked(frames: Sequence[Picture]) -> Tracks | None:
     """Landmarks of pictures (I420); None where no face is in them."""
     with Tracker() as tracker:
         follower = Follower(tracker)
@@ -108,7 +108,7 @@ def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side
     if (use & seen).sum() < _LEAST or not first:
         return
     actor = make_actor(name, frames, landmarks, seen, use=use)
-    motion = motions(landmarks, actor)
+    motion = _motions(landmarks, actor)
     store(pairs(actor, frames, motion, first), cache / f"{name}.{side}.npz")
     random = np.random.default_rng(zlib.crc32(f"{name}{side}".encode()))
     if random.random() < 0.5:
@@ -117,7 +117,7 @@ def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side
         store(pairs(actor, frames, motion, first[::3]), cache / f"{name}.{side}.few.npz")
 
 
-def motions(landmarks: Float, actor: Actor) -> Float:
+def _motions(landmarks: Float, actor: Actor) -> Float:
     """The motion (N, L, 2) that landmarks (N, 478, 3) of an actor's frames show."""
     return np.stack(
         [face.motion_onto(points[face.MOTION, :2], pose, actor.neutral) for points, pose in zip(landmarks, actor.poses, strict=True)]
