@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import Asked
 from engines.appearance.interior import gap_of
-from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
 from engines.backends import card_trouble
 from engines.errors import CardFull
@@ -27,7 +26,7 @@ from native.sharpen import cuda as sharpen
 from native.warp import cuda as warp
 
 _SHARE = 0.6  # of the memory that was free, for actors
-_GIVEN = {"warp": ("which", "weights", "target", "triangles"), "interior": ("inside", "upper", "lower")}
+_GIVEN = {"warp": ("which", "weights", "target", "triangles", "values"), "interior": ("inside", "upper", "lower")}
 _SCRATCH = {
     "warp": ("edges", "bins", "field", "out"), "sharpen": ("patch", "across", "soft", "sums"), "interior": ("patch", "skin"),
     "composite": ("patch", "small", "spread"),
@@ -45,12 +44,8 @@ class CardPainter:
     """
 
     def __init__(self, device: Device, config: WarpConfig | None = None, limit: int | None = None) -> None:
-        self.device, self._config, self._mesh = device, config or WarpConfig(), mesh()
+        self.device, self._config = device, config or WarpConfig()
         self.shelf = Shelf(device, int(device.free * _SHARE) if limit is None else limit)
-        values = np.ascontiguousarray(self._mesh.values)
-        self._values = device.room(values.nbytes)
-        device.put(values.reshape(-1).view(np.uint8), self._values.address)
-        device.wait()
         self._given, self._scratch, self._made = _Block(device), _Block(device), _Block(device)
         self._in, self._out = device.staging(1), device.staging(1)
 
@@ -102,10 +97,10 @@ class CardPainter:
     def _warps(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
         rows = np.zeros(len(asked), warp.DESCRIPTOR)
         rows["pictures"], rows["sources"] = [place.pictures for place in places], [place.sources for place in places]
-        rows["values"], rows["vertices"], rows["channels"] = self._values.address, *self._mesh.values.shape
+        rows["vertices"], rows["channels"] = asked[0].values.shape
         rows["which"] = tick.give_all([one.chosen.astype(np.int32) for one in asked])
         rows["weights"], rows["target"] = tick.give_all([one.weights for one in asked]), tick.give_all([one.target for one in asked])
-        rows["triangles"] = tick.give_all([one.triangles for one in asked])
+        rows["triangles"], rows["values"] = tick.give_all([one.triangles for one in asked]), tick.give_all([one.values for one in asked])
         stored = np.array([one.actor.references.pictures.shape[:3] for one in asked])
         rows["stored"], rows["height_in"], rows["width_in"] = stored.T
         rows["count"], rows["faces"] = [len(one.chosen) for one in asked], [len(one.triangles) for one in asked]

@@ -14,8 +14,8 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import draw_interior, missing
-from engines.appearance.layout import at_rest, moved, sources
-from engines.appearance.mesh import Mesh, mesh, visible
+from engines.appearance.layout import at_rest, bands, moved, sources
+from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
 from native.composite.op import composite
@@ -71,6 +71,8 @@ class Asked:
     """(V, 2) the mesh, in the patch's pixels."""
     triangles: NDArray[np.int32]
     """(T, 3) those that are seen, the farthest first."""
+    values: Float
+    """(V, 2) of the mesh under this head's pose (`engines.appearance.mesh.seen_values`)."""
     shown: float
     """How much of the patch is shown, 0..1."""
     unit: float
@@ -108,7 +110,7 @@ class CpuPainter:
     """Makes the pixels on the CPU, one picture after the other; then `refine` corrects them, if there is one."""
 
     def __init__(self, config: WarpConfig, refine: Refine | None = None) -> None:
-        self._config, self._mesh, self._refine = config, mesh(), refine
+        self._config, self._refine = config, refine
 
     def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
@@ -120,7 +122,7 @@ class CpuPainter:
             return frame, asked.crisp
         patch, carried = warp(
             [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.sources[asked.chosen],
-            asked.target, asked.triangles, self._mesh.values, asked.size,
+            asked.target, asked.triangles, asked.values, asked.size,
         )  # fmt: skip
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         softness = config.softness(asked.unit)
@@ -177,14 +179,15 @@ class WarpAppearance:
         """All that is decided of B pictures; together, because a thousand small sums cost more than a few large ones."""
         known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
         poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
-        said = motion - np.stack([one.neutral for one in known])
-        solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh)
         weights, there = self._weigh(states, index, motion)
+        said = motion - np.stack([one.neutral for one in known])
+        band = bands(self._mesh, motion, np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)]))
+        solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh, band)
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
         mouths = _around(target[:, :lips], config.around, size)
-        seen = visible(self._mesh.triangles, solid)
+        seen, values = visible(self._mesh.triangles, solid), seen_values(self._mesh, poses)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
@@ -194,8 +197,8 @@ class WarpAppearance:
             shown = one.actor.references.opening[chosen].max()
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
-                float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
-                missing=float(missing(config, openings[b], shown)), motion=motion[b],
+                values[b], float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
+                crisp=states[b].crisp, missing=float(missing(config, openings[b], shown)), motion=motion[b],
             ))  # fmt: skip
         return asked
 
