@@ -131,7 +131,7 @@ def make_masked(clip: Clip) -> tuple[Actor, Masked]:
 def alpha_of(actor: Actor, index: int, motion: Float) -> Float:
     """The mask (H, W) of a frame for a motion."""
     target, values = vertices(actor, mesh(), index, motion), seen_values(mesh(), actor.poses[index])
-    return mesh_values(target[:, :2], visible(mesh().triangles, target[None])[0], values, (actor.size[1], actor.size[0]))[:, :, 0]
+    return mesh_values(target[:, :2], visible(mesh(), target[None])[0], values, (actor.size[1], actor.size[0]))[:, :, 0]
 
 
 def make_engine(appearance: str) -> Any:

@@ -17,6 +17,7 @@ from engines.appearance.interior import draw_interior, missing
 from engines.appearance.layout import at_rest, bands, moved, sources
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import shown, weigh
+from engines.motion.space import overlapped
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.sharpen.cpu import edges
@@ -180,25 +181,26 @@ class WarpAppearance:
         known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
         poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
         weights, there = self._weigh(states, index, motion)
-        said = motion - np.stack([one.neutral for one in known])
+        joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
+        said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
         band = bands(self._mesh, motion, np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)]))
         solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh, band)
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
         mouths = _around(target[:, :lips], config.around, size)
-        seen, values = visible(self._mesh.triangles, solid), seen_values(self._mesh, poses)
+        seen, values = visible(self._mesh, solid), seen_values(self._mesh, poses)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
         for b, one in enumerate(known):
             chosen = np.flatnonzero(weights[b])
             own = weights[b][chosen]
-            shown = one.actor.references.opening[chosen].max()
+            widest = one.actor.references.opening[chosen].max()
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 values[b], float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
-                crisp=states[b].crisp, missing=float(missing(config, openings[b], shown)), motion=motion[b],
+                crisp=states[b].crisp, missing=float(missing(config, openings[b], widest)), motion=motion[b],
             ))  # fmt: skip
         return asked
 

@@ -9,7 +9,7 @@ from engines.actor import Actor
 from engines.appearance.mesh import BAND, JAW, Mesh, anchors, edges
 from engines.spec import Float
 
-_SURE = 0.01  # IOD: as much as a tracked outline may be wrong
+_SURE = 0.04  # IOD: as much as a tracked outline may be wrong
 
 
 def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> Float:

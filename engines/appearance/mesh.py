@@ -16,7 +16,7 @@ Float = NDArray[np.float32]
 _OUTWARD = (1.25, 1.5)  # anchors lie around the jaw, this far out from `_CENTRE`
 BAND = 0.12
 """How far outside of the jaw the band ends that covers a chin which the frame shows lower than it is wanted, IOD."""
-_EDGE = 0.035  # IOD: outside of that band the mask falls to nothing within this
+_EDGE = 0.06  # IOD: outside of that band the mask falls to nothing within this
 _TURNED = (0.05, 0.4)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
 _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
 _MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
@@ -39,6 +39,8 @@ class Mesh:
     """(J, 2) unit vectors in the head's frame: away from the face, at each point of the jaw's line."""
     looks: Float
     """(V, 3) unit vectors in the head's frame, level: where each part of the face looks, seen from above."""
+    behind: NDArray[np.bool_]
+    """(T,) triangles that lie behind all others: the inside of the mouth, and what is outside of the face."""
     used: NDArray[np.bool_]
     """(V,) corners of triangles in which one of the two is above 0: what lies beyond is neither shown nor looked at."""
 
@@ -101,7 +103,9 @@ def mesh() -> Mesh:
     values = np.stack([alpha, ring], 1).astype(np.float32)
     used = np.zeros(len(values), np.bool_)
     used[triangles[values[triangles].max((1, 2)) > 0]] = True
-    return Mesh(np.array(points), triangles, values, outward, looks, used)
+    inner = np.isin(np.arange(len(rest)), [at for at, point in enumerate(points) if point in face.INNER_LIPS])
+    behind = np.asarray(inner[triangles].all(1) | beyond[triangles].any(1), np.bool_)
+    return Mesh(np.array(points), triangles, values, outward, looks, behind, used)
 
 
 def _looks(vertices: Float, triangles: NDArray[np.int32]) -> Float:
@@ -114,15 +118,16 @@ def _looks(vertices: Float, triangles: NDArray[np.int32]) -> Float:
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def visible(triangles: NDArray[np.int32], vertices: Float) -> list[NDArray[np.int32]]:
+def visible(mesh: Mesh, vertices: Float) -> list[NDArray[np.int32]]:
     """The triangles (T, 3) that face the viewer, the farthest first, of each of B meshes with vertices (B, V, 3) in a picture.
 
-    On a turned head the far cheek folds behind the mouth: what comes later covers what came before.
+    On a turned head the far cheek folds behind the mouth: what comes later covers what came before. So lips that meet cover what is
+    left of the gap between them.
     """
-    a, b, c = (vertices[:, triangles[:, corner]] for corner in range(3))
+    a, b, c = (vertices[:, mesh.triangles[:, corner]] for corner in range(3))
     towards = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0]) > 0
-    order = np.argsort(-(a[..., 2] + b[..., 2] + c[..., 2]), -1, kind="stable")
-    return [triangles[row[facing[row]]] for row, facing in zip(order, towards, strict=True)]
+    order = np.lexsort((-(a[..., 2] + b[..., 2] + c[..., 2]), np.broadcast_to(~mesh.behind, towards.shape)))
+    return [mesh.triangles[row[facing[row]]] for row, facing in zip(order, towards, strict=True)]
 
 
 def _delaunay(vertices: Float) -> NDArray[np.int32]:

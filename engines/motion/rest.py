@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ _ERROR, _GROWS = 0.02, 0.47  # IOD at rest, and by how much it grows with the di
 _PEOPLE = 0.024  # IOD: what any number of frames away from rest leaves open
 _SHUT, _CALM = 0.02, 0.06  # IOD: opening and distance from rest within which a frame shows rest itself
 _BELIEVED = 20  # such frames weigh as much as the regression
-_MEET = 0.05  # IOD: inner lips nearer than this meet at rest
+_MEET = 0.05  # IOD: where a regression's inner lips are nearer than this, a person's meet
 
 USUAL_OPENING, USUAL_WIDTH = 0.20, 0.046  # ranges of the median person of the training clips, IOD
 _SPREAD = 0.41  # standard deviation over people of the opening range's logarithm
@@ -97,13 +98,13 @@ def estimate(motion: Float, heads: Float, known: Regression | None = None) -> Mo
     apart = face.lips_apart(away, np.zeros_like(away[0]))
     share = apart**2 / (apart**2 + _DOUBT**2)
     variance = _ERROR**2 + (_GROWS * apart) ** 2
-    told = _mean(motion + share[:, None, None] * away, variance**-2)
+    told = _mean(motion + share[:, None, None].astype(np.float32) * away, variance**-2)
     doubt = _PEOPLE**2 + max(float(variance.min()) - _PEOPLE**2, 0.0)
     shows = np.exp(-face.opening(motion) / _SHUT - 0.5 * (apart / _CALM) ** 2)
     frames = float(shows.sum()) if len(motion) > 1 else 0.0
-    seen = _mean(motion, shows) if frames > 1e-3 else told
+    seen = _mean(motion, np.maximum(shows, 1e-9))
     believed = frames / (frames + _BELIEVED)
-    rest = parted(believed * seen + (1 - believed) * told, _MEET)
+    rest = believed * seen + (1 - believed) * parted(told, _MEET)
     opening, width, error = _ranges(motion, face.opening(rest))
     return Mouth(rest, float(np.sqrt(doubt * (1 - believed))), opening, width, error)
 
@@ -125,5 +126,5 @@ def _ranges(motion: Float, rest: Float) -> tuple[float, float, float]:
     return float(ranges[0]), float(ranges[1]), float(_SPREAD * np.sqrt(1 - believed))
 
 
-def _mean(values: Float, weights: NDArray[np.floating]) -> Float:
+def _mean(values: NDArray[Any], weights: NDArray[Any]) -> Float:
     return np.asarray(np.average(values, 0, weights), np.float32)
