@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
-from engines.appearance.interior import draw_interior, missing
+from engines.appearance.interior import Inside, draw_interior, inside_of, missing
 from engines.appearance.layout import at_rest, moved, sources
+from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, visible
 from engines.appearance.references import shown, weigh
 from engines.spec import Float, Picture
@@ -37,6 +38,8 @@ class Known:
     """(K, V, 2) the mesh in each reference's crop."""
     sharpness: Float
     """(K,) how sharp each reference's mouth is."""
+    lights: Float
+    """(K, 2, 3) how each reference is lit: see `light.lights`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Asked:
     """As in `WarpState`."""
     missing: float
     """How much of the mouth's inside is to be drawn, 0..1."""
+    light: Float
+    """(2, 3) in which it is drawn: the colour of a well-lit tooth on the mouth's left and right."""
     motion: Float
     """(L, 2) that is to be shown."""
 
@@ -90,6 +95,13 @@ class Asked:
     def lips(self) -> Float:
         """(40, 2) in the patch's pixels: the mesh begins with motion's points."""
         return self.target[: len(face.LIPS)]
+
+    @property
+    def inside(self) -> Inside | None:
+        """What of the mouth's inside is to be drawn, if anything."""
+        if not self.missing > 0:
+            return None
+        return inside_of(self.lips, self.corner, self.size, self.actor.poses[self.index], self.actor.neutral, self.motion)
 
 
 class Painter(Protocol):
@@ -125,8 +137,8 @@ class CpuPainter:
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         softness = config.softness(asked.unit)
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
-        if asked.missing > 0:
-            patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
+        if (inside := asked.inside) is not None:
+            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.missing)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
         return picture if refine is None else refine(asked, picture, alpha), crisp
@@ -152,8 +164,9 @@ class WarpAppearance:
                 for picture, place in zip(references.pictures, at, strict=True)
             ]
             known = self._known[id(actor)] = Known(
-                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32)
-            )
+                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
+                lights(actor),
+            )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
         return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
@@ -191,11 +204,11 @@ class WarpAppearance:
         for b, one in enumerate(known):
             chosen = np.flatnonzero(weights[b])
             own = weights[b][chosen]
-            shown = one.actor.references.opening[chosen].max()
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
-                missing=float(missing(config, openings[b], shown)), motion=motion[b],
+                missing=missing(config, float(openings[b]), one.actor.references.opening[chosen], own),
+                light=np.tensordot(own, one.lights[chosen], 1), motion=motion[b],
             ))  # fmt: skip
         return asked
 
