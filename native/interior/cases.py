@@ -36,10 +36,11 @@ def case(
     half = 0.5 * np.array([columns, rows]) / unit
     bow = (0.0 if name == "shut" else 0.9) * half[1] * np.sqrt(1 - along**2)
     teeth = 0.05 * half[1] * np.abs(np.sin(9 * along))
-    profile = dict(
-        upper=-bow, lower=bow, edge=-0.3 * bow - teeth, gum=-0.8 * bow - teeth, lustre=1 - 0.6 * along**2, low_edge=0.6 * bow + teeth,
-        low_lustre=0.8 - 0.5 * along**2, tongue=0.1 * bow, shade=bow / (bow + 0.01), lean=1 / np.sqrt(1 + np.minimum(along**2, 2)),
-    )  # fmt: skip
+    profile = {
+        "upper": -bow, "lower": bow, "edge": -0.3 * bow - teeth, "gum": -0.8 * bow - teeth, "lustre": 1 - 0.6 * along**2,
+        "low_edge": 0.6 * bow + teeth, "low_gum": 0.9 * bow + teeth, "low_lustre": 0.8 - 0.5 * along**2, "tongue": 0.1 * bow,
+        "shade": bow / (bow + 0.01), "lean": 1 / np.sqrt(1 + np.minimum(along**2, 2)),
+    }  # fmt: skip
     turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]]) / unit
     turn[0] *= (samples - 1) / (2 * half[0])
     place = np.concatenate([turn, (-turn @ (np.array([columns, rows]) - 1) / 2)[:, None]], 1)

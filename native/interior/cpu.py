@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_CAVITY, _TONGUE, _GUM = (0.26, 0.11, 0.12), (0.76, 0.54, 0.56), (0.80, 0.52, 0.53)  # as in `reference.py`
+_COLOURS = np.array([[0.26, 0.11, 0.12], [0.75, 0.53, 0.57], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+"""As in `reference.py`: cavity, tongue, tooth, gum."""
 
 
 def interior(
@@ -21,37 +23,49 @@ def interior(
     across, down = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
     at, v = (axis[0] * across + (axis[1] * down + axis[2]) for axis in place)
     first = np.clip(at, 0, last - 1).astype(np.intp)
-    part = at - first
-    between = profile[UPPER : LOWER + 1]
-    upper, lower = between.take(first, 1) + part * np.diff(between).take(first, 1)
-    near = np.minimum(v - upper, lower - v) * sharp > -2  # less where lips are steep
-    where = np.flatnonzero(near & (at >= 0) & (at <= last) & (lower > upper))
-    at, v, first, part = (array.ravel()[where] for array in (at, v, first, part))
-    here = np.diff(profile).take(first, 1)
-    here *= part
-    here += profile.take(first, 1)
-    upper, lower, edge, gum, lustre, low_edge, low_lustre, tongue, shade, lean = here
+    high = np.minimum(profile[UPPER, :-1], profile[UPPER, 1:]) - 2 / sharp  # beyond, nothing is drawn
+    low = np.maximum(profile[LOWER, :-1], profile[LOWER, 1:]) + 2 / sharp
+    where = np.flatnonzero((v > high.take(first)) & (v < low.take(first)) & (at >= 0) & (at <= last))
+    if not len(where):
+        return patch.copy()
+    at, v, first = (array.ravel().take(where) for array in (at, v, first))
+    pairs = np.concatenate([profile[:, :-1], np.diff(profile)]).T.copy()  # row by row is quicker to take
+    here = cv2.transpose(pairs.take(first, 0))
+    here, change = here[: len(profile)], here[len(profile) :]
+    change *= at - first
+    here += change
+    upper, lower, edge, gum, lustre, low_edge, low_gum, low_lustre, tongue, shade, lean = here
     gap, below, above = lower - upper, v - upper, lower - v
-    opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * unit) * _step(np.minimum(at, last - at) * 0.5 + 0.5) * np.float32(share)
-    soft, body = _step((v - tongue) * 10), 0.55 + 0.45 * _step((v - tongue) * 5)
+    opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * unit) * np.float32(share)
+    opacity *= _step(np.minimum(at, last - at) * 0.5 + 0.5)
+    into = v - tongue
+    soft, body = _step(into * 10), 0.55 + 0.45 * _step(into * 5)
     soft *= soft * (3 - 2 * soft)
     low, high = v - low_edge, edge - v
     cover_low, cover_high = _step(low * sharp + 0.5), _step(high * sharp + 0.5)
-    gum_low, gum_high = _step((low - 0.14) * (0.3 * sharp)), _step((gum - v) * (0.3 * sharp) + 0.5)
     tooth_low, tooth_high = low_lustre * (0.82 + 0.18 * _step(low * (1 / 0.03))), lustre * (0.82 + 0.18 * _step(high * (1 / 0.03)))
-    dim = shade * (1 - 0.4 * _step(1 - below / (0.02 + 0.15 * gap)) ** 2) * (1 - 0.25 * _step(1 - above * 25) ** 2)
-    way = at * np.float32(1 / last)
+    gum_low, gum_high = low_lustre * _step((v - low_gum) * (0.3 * sharp) + 0.5), lustre * _step((gum - v) * (0.3 * sharp) + 0.5)
+    lip, rim = _step(1 - below / (0.02 + 0.15 * gap)), _step(1 - above * 25)
+    dim = shade * (1 - 0.4 * lip * lip) * (1 - 0.25 * rim * rim)
+    behind = (1 - cover_high) * (1 - 0.45 * _step(1 + high * 20))
+    cover_low *= behind
+    behind -= cover_low
+    white = cover_high * (tooth_high - gum_high) + cover_low * (tooth_low - gum_low)
+    parts = np.stack([behind - behind * soft, behind * soft * body, white, cover_high * gum_high + cover_low * gum_low])
+    bright = np.stack([dim, dim * at * np.float32(1 / last)])
+    colour = _COLOURS.T @ parts
+    colour *= np.stack([light[0], light[1] - light[0]], 1) @ bright
+    drawn = [plane.reshape(-1) for plane in cv2.split(patch[y : y + rows, x : x + columns])]
+    old = np.stack([plane.take(where) for plane in drawn]).astype(np.float32)
+    colour = np.clip(colour, 0, 255, out=colour)
+    colour -= old
+    colour *= opacity
+    colour += old
+    colour += 0.5
+    for plane, values in zip(drawn, colour.astype(np.uint8), strict=True):
+        plane[where] = values
     out = patch.copy()
-    drawn = out[y : y + rows, x : x + columns].reshape(-1, 3)  # a copy
-    old = drawn[where].T.astype(np.float32)
-    for channel in range(3):
-        colour = _CAVITY[channel] + soft * (_TONGUE[channel] * body - _CAVITY[channel])
-        colour += cover_low * (tooth_low + gum_low * (low_lustre * np.float32(_GUM[channel] - 1)) - colour)
-        colour += cover_high * (tooth_high + gum_high * (lustre * np.float32(_GUM[channel] - 1)) - colour)
-        colour *= dim * (light[0, channel] + way * (light[1, channel] - light[0, channel]))
-        old[channel] += opacity * (np.clip(colour, 0, 255) - old[channel]) + 0.5
-    drawn[where] = old.T.astype(np.uint8)
-    out[y : y + rows, x : x + columns] = drawn.reshape(rows, columns, 3)
+    out[y : y + rows, x : x + columns] = cv2.merge(drawn).reshape(rows, columns, 3)
     return out
 
 

@@ -1,6 +1,6 @@
 // Interior: the insides of open mouths drawn into patches, for many sessions in one launch. `op.py` is the definition, `cuda.py`
 // describes the arguments.
-enum { UPPER, LOWER, EDGE, GUM, LUSTRE, LOW_EDGE, LOW_LUSTRE, TONGUE, SHADE, LEAN, ROWS };
+enum { UPPER, LOWER, EDGE, GUM, LUSTRE, LOW_EDGE, LOW_GUM, LOW_LUSTRE, TONGUE, SHADE, LEAN, ROWS };
 
 struct Interior {
     half_bits* patch;      // (h, w, 8): red, green, blue of 255, drawn on where they lie; the rest is left alone
@@ -14,7 +14,7 @@ struct Interior {
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.26f, 0.11f, 0.12f}, FLESH[3] = {0.76f, 0.54f, 0.56f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.26f, 0.11f, 0.12f}, FLESH[3] = {0.75f, 0.53f, 0.57f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
         float last = s.samples - 1, sharp = s.unit / (0.008f * s.unit > 1.6f ? 0.008f * s.unit : 1.6f);
@@ -36,7 +36,8 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float soft = step((v - here[TONGUE]) / 0.1f), body = 0.55f + 0.45f * step((v - here[TONGUE]) / 0.2f);
             soft *= soft * (3 - 2 * soft);
             float low = v - here[LOW_EDGE], high = here[EDGE] - v;
-            float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((low - 0.14f) * 0.3f * sharp);
+            float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((v - here[LOW_GUM]) * 0.3f * sharp + 0.5f);
+            float cast = 1 - 0.45f * step(1 + high / 0.05f);  // of the upper teeth's shadow
             float tooth = here[LUSTRE] * (0.82f + 0.18f * step(high / 0.03f)), gum = step((here[GUM] - v) * 0.3f * sharp + 0.5f);
             float lip = step(1 - below / (0.02f + 0.15f * gap)), rim = step(1 - above / 0.04f);
             float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.25f * rim * rim), made[3];
@@ -44,6 +45,7 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             for (int c = 0; c < 3; c++) {
                 float colour = DARK[c] + soft * (FLESH[c] * body - DARK[c]);
                 colour += step(low * sharp + 0.5f) * (low_tooth + low_gum * here[LOW_LUSTRE] * (ROOT[c] - 1) - colour);
+                colour *= cast;
                 colour += step(high * sharp + 0.5f) * (tooth + gum * here[LUSTRE] * (ROOT[c] - 1) - colour);
                 colour *= dim * (s.light[c] + at / last * (s.light[3 + c] - s.light[c]));
                 float old = (float)rounded(pixel[c]);

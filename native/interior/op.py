@@ -18,7 +18,7 @@ def interior(
     """Draw the inside of a mouth into a copy of a patch: dark, with a tongue, and teeth above and below, shaded by the lips.
 
     patch: (h, w, 3) RGB uint8. corner: x and y of the part that is drawn. size: its rows and columns. place: (2, 3) float32, takes
-    (x, y, 1) of the part's pixels to a sample of the profile and a height in IOD. profile: (10, N) float32, N at least 2, what
+    (x, y, 1) of the part's pixels to a sample of the profile and a height in IOD. profile: (11, N) float32, N at least 2, what
     `native.interior.profile.ROWS` names, along the mouth. light: (2, 3) float32, the colour of a well-lit tooth at the first and
     at the last sample, 0..255. unit: pixels in an IOD. share: opacity, 0..1. Raises ValueError where shapes do not fit.
     """
@@ -27,6 +27,6 @@ def interior(
         raise ValueError(f"a part of {size} at {corner} does not fit a patch of {patch.shape[:2]}")
     if len(profile) != len(ROWS) or profile.shape[1] < 2 or place.shape != (2, 3) or light.shape != (2, 3):
         raise ValueError(
-            f"profile, place and light must be ({len(ROWS)}, 2 or more), (2, 3) and (2, 3), got {profile.shape}, {place.shape}, {light.shape}"
+            f"a profile must be ({len(ROWS)}, 2 or more), place and light (2, 3), got {profile.shape, place.shape, light.shape}"
         )
     return cpu.interior(patch, corner, size, place, profile, light, unit, share)

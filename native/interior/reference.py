@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.26, 0.11, 0.12]), np.array([0.76, 0.54, 0.56]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.26, 0.11, 0.12]), np.array([0.75, 0.53, 0.57]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
@@ -24,15 +24,18 @@ def interior(
                 continue
             first = min(int(at), last - 1)
             here = profile[:, first] + (at - first) * (profile[:, first + 1].astype(np.float64) - profile[:, first])
-            upper, lower, edge, gum, lustre, low_edge, low_lustre, tongue, shade, lean = here
+            upper, lower, edge, gum, lustre, low_edge, low_gum, low_lustre, tongue, shade, lean = here
             gap, below, above = lower - upper, v - upper, lower - v
             opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * unit) * step(min(at, last - at) * 0.5 + 0.5)
             colour = np.zeros(3) + CAVITY
             soft = step((v - tongue) / 0.1)
             colour += soft * soft * (3 - 2 * soft) * (TONGUE * (0.55 + 0.45 * step((v - tongue) / 0.2)) - colour)
             into = v - low_edge
-            tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((into - 0.14) * 0.3 * sharp) * (GUM * low_lustre - low_lustre)
+            tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((v - low_gum) * 0.3 * sharp + 0.5) * (
+                GUM * low_lustre - low_lustre
+            )
             colour += step(into * sharp + 0.5) * (tooth - colour)
+            colour *= 1 - 0.45 * step(1 + (edge - v) / 0.05)  # in the upper teeth's shadow
             into = edge - v
             tooth = lustre * (0.82 + 0.18 * step(into / 0.03)) + step((gum - v) * 0.3 * sharp + 0.5) * (GUM * lustre - lustre)
             colour += step(into * sharp + 0.5) * (tooth - colour)
