@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_COLOURS = np.array([[0.26, 0.11, 0.12], [0.75, 0.53, 0.57], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+_COLOURS = np.array([[0.26, 0.11, 0.12], [0.84, 0.62, 0.66], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
 """As in `reference.py`: cavity, tongue, tooth, gum."""
 
 
@@ -39,7 +39,7 @@ def interior(
     opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * unit) * np.float32(share)
     opacity *= _step(np.minimum(at, last - at) * 0.5 + 0.5)
     into = v - tongue
-    soft, body = _step(into * 10), 0.55 + 0.45 * _step(into * 5)
+    soft, body = _step(into * 10), 0.5 + 0.5 * _step(into * (1 / 0.22))
     soft *= soft * (3 - 2 * soft)
     low, high = v - low_edge, edge - v
     cover_low, cover_high = _step(low * sharp + 0.5), _step(high * sharp + 0.5)

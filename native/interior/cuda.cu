@@ -14,7 +14,7 @@ struct Interior {
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.26f, 0.11f, 0.12f}, FLESH[3] = {0.75f, 0.53f, 0.57f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.26f, 0.11f, 0.12f}, FLESH[3] = {0.84f, 0.62f, 0.66f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
         float last = s.samples - 1, sharp = s.unit / (0.008f * s.unit > 1.6f ? 0.008f * s.unit : 1.6f);
@@ -33,7 +33,7 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * s.unit);
             opacity *= step((at < last - at ? at : last - at) * 0.5f + 0.5f);
             if (!(opacity > 0)) continue;
-            float soft = step((v - here[TONGUE]) / 0.1f), body = 0.55f + 0.45f * step((v - here[TONGUE]) / 0.2f);
+            float soft = step((v - here[TONGUE]) / 0.1f), body = 0.5f + 0.5f * step((v - here[TONGUE]) / 0.22f);
             soft *= soft * (3 - 2 * soft);
             float low = v - here[LOW_EDGE], high = here[EDGE] - v;
             float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((v - here[LOW_GUM]) * 0.3f * sharp + 0.5f);

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.26, 0.11, 0.12]), np.array([0.75, 0.53, 0.57]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.26, 0.11, 0.12]), np.array([0.84, 0.62, 0.66]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
@@ -29,7 +29,7 @@ def interior(
             opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * unit) * step(min(at, last - at) * 0.5 + 0.5)
             colour = np.zeros(3) + CAVITY
             soft = step((v - tongue) / 0.1)
-            colour += soft * soft * (3 - 2 * soft) * (TONGUE * (0.55 + 0.45 * step((v - tongue) / 0.2)) - colour)
+            colour += soft * soft * (3 - 2 * soft) * (TONGUE * (0.5 + 0.5 * step((v - tongue) / 0.22)) - colour)
             into = v - low_edge
             tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((v - low_gum) * 0.3 * sharp + 0.5) * (
                 GUM * low_lustre - low_lustre
