@@ -44,8 +44,8 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) ->
 
     shown, weights: (C,) how far references are open, and how they are blended. Smooth in all of them.
     """
-    stretched = np.clip((opening - config.stretch * shown - 0.01) / 0.04, 0, 1)
-    return float(face.ease(np.asarray((stretched @ weights - 0.3) / 0.5)))
+    stretched = np.clip((opening - config.stretch * shown) / (0.012 + 0.5 * shown), 0, 1)
+    return float(face.ease(np.asarray((stretched @ weights - 0.2) / 0.6)))
 
 
 def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, share: float) -> NDArray[np.uint8]:
@@ -99,7 +99,7 @@ def _profile(along: Float, upper: Float, lower: Float, high: teeth.Seen, low: te
         "upper": upper, "lower": lower, "edge": high.edge, "gum": high.gum, "lustre": high.lustre,
         "low_edge": low.edge, "low_gum": low.gum, "low_lustre": low.lustre,
         "tongue": low.line - np.clip(0.85 * (low.line - high.line), 0, 0.34) * low.lit,
-        "shade": gap / (gap + 0.008), "lean": 1 / np.sqrt(1 + np.minimum(steep, 3) ** 2),
+        "shade": gap / (gap + 0.015), "lean": 1 / np.sqrt(1 + np.minimum(steep, 3) ** 2),
     }  # fmt: skip
     return np.stack([rows[row] for row in ROWS]).astype(np.float32)
 
