@@ -38,7 +38,7 @@ class WarpConfig:
     """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
     resting: tuple[float, float] = (0.012, 0.03)
     """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
-    stretch: float = 1.6
+    stretch: float = 1.3
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
 
     def softness(self, unit: float) -> float:

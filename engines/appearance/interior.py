@@ -22,10 +22,11 @@ _LOWER, _UPPER = slice(0, 11), [10, *range(11, 20), 0]  # of the ring: corner to
 _CHIN = [face.JAW.index(point) + len(face.LIPS) for point in (152, 148, 377, 175, 199)]
 _LIP = [face.LIPS.index(point) for point in (14, 87, 317)]
 
-_EDGE, _LOW_EDGE = 0.024, 0.035  # of the teeth below the line where the lips meet, the jaw at rest
+_EDGE, _LOW_EDGE = 0.024, 0.045  # of the teeth below the line where the lips meet, the jaw at rest
 _JAW = (0.72, 0.27)  # how far lower teeth go down with the chin and with the lower lip: neither tells it alone
 _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
+_SHUT = 0.018  # a mouth less open shows no inside
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 
 
@@ -44,8 +45,8 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) ->
 
     shown, weights: (C,) how far references are open, and how they are blended. Smooth in all of them.
     """
-    stretched = np.clip((opening - config.stretch * shown) / (0.012 + 0.5 * shown), 0, 1)
-    return float(face.ease(np.asarray((stretched @ weights - 0.2) / 0.6)))
+    stretched = np.clip((opening - np.maximum(config.stretch * shown, _SHUT)) / (0.012 + 0.3 * shown), 0, 1)
+    return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
 
 
 def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, share: float) -> NDArray[np.uint8]:
