@@ -211,7 +211,7 @@ def prepare_interior(torch: Any, case: Case, batch: int) -> Bench:
     sessions["x"], sessions["y"] = a["corner"]
     sessions["rows"], sessions["columns"] = a["size"]
     sessions["samples"] = a["profile"].shape[1]
-    for name in ("place", "light", "unit", "share"):
+    for name in ("place", "light", "unit", "soft", "share"):
         sessions[name] = a[name]
     keep = placed(torch, sessions, profile=a["profile"][None])
     made = placed(torch, sessions, patch=eight(a["patch"], batch))[0]

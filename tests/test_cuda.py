@@ -326,7 +326,7 @@ def interior_session(fenced: Fenced, row: Any, a: dict[str, Any]) -> Array:
     row["h"], row["w"] = a["patch"].shape[:2]
     row["x"], row["y"], row["rows"], row["columns"] = *a["corner"], *a["size"]
     row["samples"] = a["profile"].shape[1]
-    for name in ("place", "light", "unit", "share"):
+    for name in ("place", "light", "unit", "soft", "share"):
         row[name] = a[name]
     return placed(fenced, row, patch=filled(a["patch"]), profile=a["profile"])["patch"]
 
@@ -397,7 +397,9 @@ def patches(operator: str, random: np.random.Generator) -> Iterator[Case]:
             yield sharpen_cases.case("", random, (h, w), (top, bottom, left, right), random.uniform(0.4, 3), 300.0, -1.0)
         elif operator == "interior":
             part = (bottom - top, right - left)
-            yield interior_cases.case("", random, (h, w), (left, top), part, random.uniform(20, 300), random.uniform(-0.5, 0.5), 0.9, 180)
+            yield interior_cases.case(
+                "", random, (h, w), (left, top), part, random.uniform(20, 300), random.uniform(1, 4), random.uniform(-0.5, 0.5), 0.9, 180
+            )
         else:
             part, (x, y) = (h // 2 * 2, w // 2 * 2), (left * 2, top * 2)
             yield composite_cases.case("", random, (part[0] + y + 4, part[1] + x + 2), (x, y), part, random.uniform(3, 40))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor
+from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import Inside, draw_interior, inside_of, missing
 from engines.appearance.layout import at_rest, moved, sources
@@ -40,6 +41,8 @@ class Known:
     """(K,) how sharp each reference's mouth is."""
     lights: Float
     """(K, 2, 3) how each reference is lit: see `light.lights`."""
+    blurs: Float
+    """(K,) how blurred each reference is, IOD: see `blur.blurs`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Asked:
     """How much of the mouth's inside is to be drawn, 0..1."""
     light: Float
     """(2, 3) in which it is drawn: the colour of a well-lit tooth on the mouth's left and right."""
+    blur: float
+    """How blurred what is shown is, pixels."""
     motion: Float
     """(L, 2) that is to be shown."""
 
@@ -138,7 +143,7 @@ class CpuPainter:
         softness = config.softness(asked.unit)
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
         if (inside := asked.inside) is not None:
-            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.missing)
+            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.blur, asked.missing)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
         return picture if refine is None else refine(asked, picture, alpha), crisp
@@ -165,7 +170,7 @@ class WarpAppearance:
             ]
             known = self._known[id(actor)] = Known(
                 actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
-                lights(actor),
+                lights(actor), blurs(actor),
             )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
@@ -208,7 +213,7 @@ class WarpAppearance:
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
                 missing=missing(config, float(openings[b]), one.actor.references.opening[chosen], own),
-                light=np.tensordot(own, one.lights[chosen], 1), motion=motion[b],
+                light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
             ))  # fmt: skip
         return asked
 

@@ -26,6 +26,7 @@ _EDGE, _LOW_EDGE = 0.024, 0.045  # of the teeth below the line where the lips me
 _JAW = (0.72, 0.27)  # how far lower teeth go down with the chin and with the lower lip: neither tells it alone
 _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
+_SHARPEST = 1.6  # pixels over which an edge goes
 _SHUT = 0.018  # a mouth less open shows no inside
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 
@@ -49,9 +50,14 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) ->
     return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
 
 
-def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, share: float) -> NDArray[np.uint8]:
-    """The patch (h, w, 3) RGB with a mouth's inside drawn in, at opacity `share` (0..1). See `native.interior.op`."""
-    return interior(patch, inside.corner, inside.size, inside.place, inside.profile, light, unit, share)
+def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, blur: float, share: float) -> NDArray[np.uint8]:
+    """The patch (h, w, 3) RGB, of which edges are `blur` pixels blurred, with a mouth's inside drawn in. See `native.interior.op`."""
+    return interior(patch, inside.corner, inside.size, inside.place, inside.profile, light, unit, soft_edge(blur), share)
+
+
+def soft_edge(blur: float) -> float:
+    """How many pixels wide a straight slope is that looks like an edge under a Gaussian of standard deviation `blur`, in pixels."""
+    return max(float(np.sqrt(12)) * blur, _SHARPEST)
 
 
 def inside_of(lips: Float, corner: tuple[int, int], size: tuple[int, int], pose: Float, neutral: Float, motion: Float) -> Inside | None:

@@ -13,22 +13,22 @@ from native.interior.profile import ROWS
 def cases() -> Iterator[Case]:
     """Wide and narrow mouths, at the patch's corner and over all of it, tilted, faint, in little light, and none at all."""
     random = np.random.default_rng(8)
-    for name, size, corner, part, unit, tilt, share, bright in (
-        ("wide", (61, 75), (14, 22), (33, 47), 62.0, 0.0, 1.0, 190), ("corner", (40, 44), (0, 0), (31, 29), 40.0, 0.4, 0.6, 120),
-        ("whole", (25, 34), (0, 0), (25, 34), 250.0, -0.2, 1.0, 40), ("faint", (50, 70), (3, 9), (20, 64), 90.0, 0.1, 0.05, 230),
-        ("shut", (30, 30), (5, 6), (9, 20), 30.0, 0.0, 1.0, 150),
+    for name, size, corner, part, unit, soft, tilt, share, bright in (
+        ("wide", (61, 75), (14, 22), (33, 47), 62.0, 1.6, 0.0, 1.0, 190), ("corner", (40, 44), (0, 0), (31, 29), 40.0, 1.0, 0.4, 0.6, 120),
+        ("whole", (25, 34), (0, 0), (25, 34), 250.0, 3.0, -0.2, 1.0, 40), ("faint", (50, 70), (3, 9), (20, 64), 90.0, 1.6, 0.1, 0.05, 230),
+        ("shut", (30, 30), (5, 6), (9, 20), 30.0, 1.6, 0.0, 1.0, 150),
     ):  # fmt: skip
-        yield case(name, random, size, corner, part, unit, tilt, share, bright)
+        yield case(name, random, size, corner, part, unit, soft, tilt, share, bright)
 
 
 def timed(random: np.random.Generator) -> Case:
     """The size at which speed is measured."""
-    return case("160x96 of 512x512", random, (512, 512), (176, 208), (96, 160), 160.0, 0.1, 1.0, 190)
+    return case("160x96 of 512x512", random, (512, 512), (176, 208), (96, 160), 160.0, 2.0, 0.1, 1.0, 190)
 
 
 def case(
     name: str, random: np.random.Generator, size: tuple[int, int], corner: tuple[int, int], part: tuple[int, int],
-    unit: float, tilt: float, share: float, bright: int,
+    unit: float, soft: float, tilt: float, share: float, bright: int,
 ) -> Case:  # fmt: skip
     """An oval mouth with teeth in noisy skin, `tilt` radians from level. The card reads and writes the part, three halves a pixel."""
     (rows, columns), samples = part, 2 * part[1]
@@ -49,6 +49,6 @@ def case(
     arguments = {
         "patch": np.clip(skin, 0, 255).astype(np.uint8), "corner": corner, "size": part, "place": place.astype(np.float32),
         "profile": np.stack([profile[row] for row in ROWS]).astype(np.float32),
-        "light": np.array([[1.2, 1.1, 1], [0.9, 0.8, 0.7]], np.float32) * bright, "unit": unit, "share": share,
+        "light": np.array([[1.2, 1.1, 1], [0.9, 0.8, 0.7]], np.float32) * bright, "unit": unit, "soft": soft, "share": share,
     }  # fmt: skip
     return Case(name, arguments, tolerance=0.05, bytes=2 * 6 * rows * columns + 4 * len(ROWS) * samples)

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_COLOURS = np.array([[0.26, 0.11, 0.12], [0.84, 0.62, 0.66], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+_COLOURS = np.array([[0.40, 0.17, 0.17], [0.84, 0.60, 0.62], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
 """As in `reference.py`: cavity, tongue, tooth, gum."""
 
 
 def interior(
     patch: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int], place: Float, profile: Float, light: Float,
-    unit: float, share: float,
+    unit: float, soft: float, share: float,
 ) -> NDArray[np.uint8]:  # fmt: skip
     """See `op.interior`."""
     (x, y), (rows, columns), last = corner, size, profile.shape[1] - 1
-    sharp = np.float32(unit / max(1.6, 0.008 * unit))
+    sharp = np.float32(unit / soft)
     across, down = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
     at, v = (axis[0] * across + (axis[1] * down + axis[2]) for axis in place)
     first = np.clip(at, 0, last - 1).astype(np.intp)
@@ -39,8 +39,8 @@ def interior(
     opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * unit) * np.float32(share)
     opacity *= _step(np.minimum(at, last - at) * 0.5 + 0.5)
     into = v - tongue
-    soft, body = _step(into * 10), 0.5 + 0.5 * _step(into * (1 / 0.22))
-    soft *= soft * (3 - 2 * soft)
+    flesh, body = _step(into * 10), 0.5 + 0.5 * _step(into * (1 / 0.22))
+    flesh *= flesh * (3 - 2 * flesh)
     low, high = v - low_edge, edge - v
     cover_low, cover_high = _step(low * sharp + 0.5), _step(high * sharp + 0.5)
     tooth_low, tooth_high = low_lustre * (0.82 + 0.18 * _step(low * (1 / 0.03))), lustre * (0.82 + 0.18 * _step(high * (1 / 0.03)))
@@ -51,7 +51,7 @@ def interior(
     cover_low *= behind
     behind -= cover_low
     white = cover_high * (tooth_high - gum_high) + cover_low * (tooth_low - gum_low)
-    parts = np.stack([behind - behind * soft, behind * soft * body, white, cover_high * gum_high + cover_low * gum_low])
+    parts = np.stack([behind - behind * flesh, behind * flesh * body, white, cover_high * gum_high + cover_low * gum_low])
     bright = np.stack([dim, dim * at * np.float32(1 / last)])
     colour = _COLOURS.T @ parts
     colour *= np.stack([light[0], light[1] - light[0]], 1) @ bright

@@ -8,16 +8,16 @@ struct Interior {
     int h, w, x, y, rows, columns, samples;
     float place[6];        // (2, 3)
     float light[6];        // (2, 3)
-    float unit, share;
+    float unit, soft, share;
 };
 
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.26f, 0.11f, 0.12f}, FLESH[3] = {0.84f, 0.62f, 0.66f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.40f, 0.17f, 0.17f}, FLESH[3] = {0.84f, 0.60f, 0.62f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
-        float last = s.samples - 1, sharp = s.unit / (0.008f * s.unit > 1.6f ? 0.008f * s.unit : 1.6f);
+        float last = s.samples - 1, sharp = s.unit / s.soft;
         for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < s.rows * s.columns; i += gridDim.x * blockDim.x) {
             int row = i / s.columns, column = i % s.columns;
             float at = s.place[0] * column + (s.place[1] * row + s.place[2]);
@@ -33,8 +33,8 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * s.unit);
             opacity *= step((at < last - at ? at : last - at) * 0.5f + 0.5f);
             if (!(opacity > 0)) continue;
-            float soft = step((v - here[TONGUE]) / 0.1f), body = 0.5f + 0.5f * step((v - here[TONGUE]) / 0.22f);
-            soft *= soft * (3 - 2 * soft);
+            float flesh = step((v - here[TONGUE]) / 0.1f), body = 0.5f + 0.5f * step((v - here[TONGUE]) / 0.22f);
+            flesh *= flesh * (3 - 2 * flesh);
             float low = v - here[LOW_EDGE], high = here[EDGE] - v;
             float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((v - here[LOW_GUM]) * 0.3f * sharp + 0.5f);
             float cast = 1 - 0.45f * step(1 + high / 0.05f);  // of the upper teeth's shadow
@@ -43,7 +43,7 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.25f * rim * rim), made[3];
             half_bits* pixel = s.patch + 8 * ((u64)(s.y + row) * s.w + s.x + column);
             for (int c = 0; c < 3; c++) {
-                float colour = DARK[c] + soft * (FLESH[c] * body - DARK[c]);
+                float colour = DARK[c] + flesh * (FLESH[c] * body - DARK[c]);
                 colour += step(low * sharp + 0.5f) * (low_tooth + low_gum * here[LOW_LUSTRE] * (ROOT[c] - 1) - colour);
                 colour *= cast;
                 colour += step(high * sharp + 0.5f) * (tooth + gum * here[LUSTRE] * (ROOT[c] - 1) - colour);

@@ -11,7 +11,7 @@ DESCRIPTOR = np.dtype(
     [
         ("patch", np.uint64), ("profile", np.uint64),
         *((name, np.int32) for name in ("h", "w", "x", "y", "rows", "columns", "samples")),
-        ("place", np.float32, (2, 3)), ("light", np.float32, (2, 3)), ("unit", np.float32), ("share", np.float32),
+        ("place", np.float32, (2, 3)), ("light", np.float32, (2, 3)), *((name, np.float32) for name in ("unit", "soft", "share")),
     ],
     align=True,
 )  # fmt: skip
@@ -36,6 +36,8 @@ def misfit(sessions: NDArray[np.void]) -> str:
     inside = (s["x"] >= 0) & (s["y"] >= 0) & (s["rows"] >= 0) & (s["columns"] >= 0)
     if not (inside & (s["y"] + s["rows"] <= s["h"]) & (s["x"] + s["columns"] <= s["w"])).all():
         return "a part does not fit its patch"
+    if not (s["soft"] >= 1)[s["rows"] * s["columns"] > 0].all():
+        return "an edge is less than a pixel wide"
     if not ((s["samples"] >= 2) | (s["rows"] * s["columns"] == 0)).all():
         return "a profile has less than 2 samples"
     return ""

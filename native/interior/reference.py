@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.26, 0.11, 0.12]), np.array([0.84, 0.62, 0.66]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.40, 0.17, 0.17]), np.array([0.84, 0.60, 0.62]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
     patch: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int], place: Float, profile: Float, light: Float,
-    unit: float, share: float,
+    unit: float, soft: float, share: float,
 ) -> NDArray[np.uint8]:  # fmt: skip
     """See `op.interior`."""
     (x, y), (rows, columns), last = corner, size, profile.shape[1] - 1
-    sharp = unit / max(1.6, 0.008 * unit)  # as sharp as a camera's pixels; where they are many, as round as a tooth
+    sharp = unit / soft
     out = patch.copy()
     for row in range(rows):
         for column in range(columns):
@@ -28,8 +28,8 @@ def interior(
             gap, below, above = lower - upper, v - upper, lower - v
             opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * unit) * step(min(at, last - at) * 0.5 + 0.5)
             colour = np.zeros(3) + CAVITY
-            soft = step((v - tongue) / 0.1)
-            colour += soft * soft * (3 - 2 * soft) * (TONGUE * (0.5 + 0.5 * step((v - tongue) / 0.22)) - colour)
+            way = step((v - tongue) / 0.1)
+            colour += way * way * (3 - 2 * way) * (TONGUE * (0.5 + 0.5 * step((v - tongue) / 0.22)) - colour)
             into = v - low_edge
             tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((v - low_gum) * 0.3 * sharp + 0.5) * (
                 GUM * low_lustre - low_lustre
