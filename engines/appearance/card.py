@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import Asked
-from engines.appearance.interior import soft_edge
 from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
 from engines.backends import card_trouble
@@ -190,7 +189,7 @@ def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
         row["h"], row["w"] = one.size
         row["x"], row["y"], row["rows"], row["columns"] = *inside.corner, *inside.size
         row["samples"], row["place"], row["light"] = inside.profile.shape[1], inside.place, one.light
-        row["unit"], row["soft"], row["share"] = one.unit, soft_edge(one.blur), one.missing
+        row["unit"], row["soft"], row["share"] = one.unit, inside.soft, one.missing
         row["patch"], row["profile"] = patches[at], tick.give(inside.profile)
     return rows
 

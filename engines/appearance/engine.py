@@ -106,7 +106,8 @@ class Asked:
         """What of the mouth's inside is to be drawn, if anything."""
         if not self.missing > 0:
             return None
-        return inside_of(self.lips, self.corner, self.size, self.actor.poses[self.index], self.actor.neutral, self.motion)
+        pose = self.actor.poses[self.index]
+        return inside_of(self.lips, self.corner, self.size, pose, self.actor.neutral, self.motion, self.blur)
 
 
 class Painter(Protocol):
@@ -143,7 +144,7 @@ class CpuPainter:
         softness = config.softness(asked.unit)
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
         if (inside := asked.inside) is not None:
-            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.blur, asked.missing)
+            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.missing)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
         return picture if refine is None else refine(asked, picture, alpha), crisp

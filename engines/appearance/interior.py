@@ -39,6 +39,7 @@ class Inside:
     size: tuple[int, int]
     place: Float
     profile: Float
+    soft: float
 
 
 def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) -> float:
@@ -50,29 +51,27 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) ->
     return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
 
 
-def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, blur: float, share: float) -> NDArray[np.uint8]:
-    """The patch (h, w, 3) RGB, of which edges are `blur` pixels blurred, with a mouth's inside drawn in. See `native.interior.op`."""
-    return interior(patch, inside.corner, inside.size, inside.place, inside.profile, light, unit, soft_edge(blur), share)
+def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, share: float) -> NDArray[np.uint8]:
+    """The patch (h, w, 3) RGB with a mouth's inside drawn in, at opacity `share` (0..1). See `native.interior.op`."""
+    return interior(patch, inside.corner, inside.size, inside.place, inside.profile, light, unit, inside.soft, share)
 
 
-def soft_edge(blur: float) -> float:
-    """How many pixels wide a straight slope is that looks like an edge under a Gaussian of standard deviation `blur`, in pixels."""
-    return max(float(np.sqrt(12)) * blur, _SHARPEST)
-
-
-def inside_of(lips: Float, corner: tuple[int, int], size: tuple[int, int], pose: Float, neutral: Float, motion: Float) -> Inside | None:
+def inside_of(
+    lips: Float, corner: tuple[int, int], size: tuple[int, int], pose: Float, neutral: Float, motion: Float, blur: float
+) -> Inside | None:
     """The inside of a mouth; None where it is too small.
 
     lips: (40, 2) in the pixels of a patch, whose corner in the frame and size (height, width) are given. pose: (3, 4) of the head.
-    neutral: (478, 3) the face at rest. motion: (L, 2) that is shown.
+    neutral: (478, 3) the face at rest. motion: (L, 2) that is shown. blur: standard deviation of the picture's, in pixels.
     """
-    unit = float(face.unit(pose))
+    unit, soft = float(face.unit(pose)), max(float(np.sqrt(12)) * blur, _SHARPEST)  # the slope that is as wide as the Gaussian
+    margin = int(np.ceil(soft / 2))
     down = pose[:2, 1] / max(float(np.linalg.norm(pose[:2, 1])), 1e-6)
     axes = np.array([[down[1], -down[0]], down], np.float32)  # of the picture: along the mouth, and down
     origin = face.from_head(neutral[list(face.INNER_MIDDLE)].mean(0)[None], pose)[0, :2] - np.array(corner, np.float32)
     ring = lips[_RING]
-    low = np.maximum(np.floor(ring.min(0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(ring.max(0)).astype(int) + 2, size[::-1])
+    low = np.maximum(np.floor(ring.min(0)).astype(int) - margin, 0)
+    high = np.minimum(np.ceil(ring.max(0)).astype(int) + margin + 1, size[::-1])
     mouth = ((ring - origin) @ axes.T / unit).astype(np.float32)
     left, right = float(mouth[:, 0].min()), float(mouth[:, 0].max())
     if (high - low).min() < 2 or (right - left) * unit < 3:
@@ -82,12 +81,12 @@ def inside_of(lips: Float, corner: tuple[int, int], size: tuple[int, int], pose:
     rest = face.motion_of(neutral)
     heights, to_mouth = (_EDGE, _LOW_EDGE + _jaw(motion - rest)), axes @ pose[:2, :3] / unit
     larger = float(np.clip(np.sqrt(face.width(rest) / _WIDTH), 0.9, 1.12))
-    rows = (teeth.seen(row, at, along, to_mouth, larger, unit) for row, at in zip((teeth.UPPER, teeth.LOWER), heights, strict=True))
+    rows = (teeth.seen(row, at, along, to_mouth, larger, soft / unit) for row, at in zip((teeth.UPPER, teeth.LOWER), heights, strict=True))
     place = np.concatenate([axes, (axes @ (low - origin))[:, None]], 1) / unit
     place[0, 2] -= left
     place[0] *= (len(along) - 1) / (right - left)
     (x, y), (columns, height) = low.tolist(), (high - low).tolist()
-    return Inside((x, y), (height, columns), place.astype(np.float32), _profile(along, upper, lower, *rows))
+    return Inside((x, y), (height, columns), place.astype(np.float32), _profile(along, upper, lower, *rows), soft)
 
 
 def _jaw(moved: Float) -> float:
@@ -101,7 +100,7 @@ def _jaw(moved: Float) -> float:
 def _profile(along: Float, upper: Float, lower: Float, high: teeth.Seen, low: teeth.Seen) -> Float:
     """The profile (11, N) of a mouth, from its lips' edges (N,) and its teeth."""
     gap = np.maximum(lower - upper, 0)
-    steep = np.maximum(np.abs(np.gradient(upper, along)), np.abs(np.gradient(lower, along)))
+    steep = np.maximum(np.abs(np.diff(upper, append=upper[-1:])), np.abs(np.diff(lower, append=lower[-1:]))) / (along[1] - along[0])
     rows = {
         "upper": upper, "lower": lower, "edge": high.edge, "gum": high.gum, "lustre": high.lustre,
         "low_edge": low.edge, "low_gum": low.gum, "low_lustre": low.lustre,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_COLOURS = np.array([[0.40, 0.17, 0.17], [0.84, 0.60, 0.62], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+_COLOURS = np.array([[0.35, 0.15, 0.15], [0.84, 0.60, 0.62], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
 """As in `reference.py`: cavity, tongue, tooth, gum."""
 
 
@@ -19,7 +19,7 @@ def interior(
 ) -> NDArray[np.uint8]:  # fmt: skip
     """See `op.interior`."""
     (x, y), (rows, columns), last = corner, size, profile.shape[1] - 1
-    sharp = np.float32(unit / soft)
+    sharp, grow = np.float32(unit / soft), np.float32(soft * np.hypot(place[0, 0], place[0, 1]))
     across, down = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
     at, v = (axis[0] * across + (axis[1] * down + axis[2]) for axis in place)
     first = np.clip(at, 0, last - 1).astype(np.intp)
@@ -36,8 +36,8 @@ def interior(
     here += change
     upper, lower, edge, gum, lustre, low_edge, low_gum, low_lustre, tongue, shade, lean = here
     gap, below, above = lower - upper, v - upper, lower - v
-    opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * unit) * np.float32(share)
-    opacity *= _step(np.minimum(at, last - at) * 0.5 + 0.5)
+    opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * sharp) * np.float32(share)
+    opacity *= _step(np.minimum(at, last - at) / grow)
     into = v - tongue
     flesh, body = _step(into * 10), 0.5 + 0.5 * _step(into * (1 / 0.22))
     flesh *= flesh * (3 - 2 * flesh)

@@ -14,10 +14,11 @@ struct Interior {
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.40f, 0.17f, 0.17f}, FLESH[3] = {0.84f, 0.60f, 0.62f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.35f, 0.15f, 0.15f}, FLESH[3] = {0.84f, 0.60f, 0.62f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
         float last = s.samples - 1, sharp = s.unit / s.soft;
+        float grow = s.soft * sqrtf(s.place[0] * s.place[0] + s.place[1] * s.place[1]);
         for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < s.rows * s.columns; i += gridDim.x * blockDim.x) {
             int row = i / s.columns, column = i % s.columns;
             float at = s.place[0] * column + (s.place[1] * row + s.place[2]);
@@ -30,8 +31,8 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
                 here[r] = line[0] + (at - first) * (line[1] - line[0]);
             }
             float gap = here[LOWER] - here[UPPER], below = v - here[UPPER], above = here[LOWER] - v;
-            float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * s.unit);
-            opacity *= step((at < last - at ? at : last - at) * 0.5f + 0.5f);
+            float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * sharp);
+            opacity *= step((at < last - at ? at : last - at) / grow);
             if (!(opacity > 0)) continue;
             float flesh = step((v - here[TONGUE]) / 0.1f), body = 0.5f + 0.5f * step((v - here[TONGUE]) / 0.22f);
             flesh *= flesh * (3 - 2 * flesh);

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.40, 0.17, 0.17]), np.array([0.84, 0.60, 0.62]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.35, 0.15, 0.15]), np.array([0.84, 0.60, 0.62]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
@@ -15,7 +15,7 @@ def interior(
 ) -> NDArray[np.uint8]:  # fmt: skip
     """See `op.interior`."""
     (x, y), (rows, columns), last = corner, size, profile.shape[1] - 1
-    sharp = unit / soft
+    sharp, grow = unit / soft, soft * np.hypot(*place[0, :2].astype(np.float64))  # samples over which an edge goes
     out = patch.copy()
     for row in range(rows):
         for column in range(columns):
@@ -26,7 +26,7 @@ def interior(
             here = profile[:, first] + (at - first) * (profile[:, first + 1].astype(np.float64) - profile[:, first])
             upper, lower, edge, gum, lustre, low_edge, low_gum, low_lustre, tongue, shade, lean = here
             gap, below, above = lower - upper, v - upper, lower - v
-            opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * unit) * step(min(at, last - at) * 0.5 + 0.5)
+            opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * sharp) * step(min(at, last - at) / grow)
             colour = np.zeros(3) + CAVITY
             way = step((v - tongue) / 0.1)
             colour += way * way * (3 - 2 * way) * (TONGUE * (0.5 + 0.5 * step((v - tongue) / 0.22)) - colour)
