@@ -499,6 +499,8 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
     for about, harm, words in (
         (sharpen_cuda, {"bottom": 3}, "box"),
         (interior_cuda, {"rows": 3}, "part"),
+        (interior_cuda, {"rows": 3, "columns": 3, "h": 3, "w": 3, "samples": 2, "soft": 0.5}, "pixel"),
+        (interior_cuda, {"rows": 3, "columns": 3, "h": 3, "w": 3, "samples": 1, "soft": 1}, "samples"),
         (sharpen_cuda, {"reach": 16}, "16 pixels"),
     ):
         odd = np.zeros(1, about.DESCRIPTOR)

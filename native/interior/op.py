@@ -30,4 +30,6 @@ def interior(
         raise ValueError(
             f"a profile must be ({len(ROWS)}, 2 or more), place and light (2, 3), got {profile.shape, place.shape, light.shape}"
         )
+    if not soft >= 1:
+        raise ValueError(f"an edge goes over a pixel at least, got {soft}")
     return cpu.interior(patch, corner, size, place, profile, light, unit, soft, share)
