@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import Asked
-from engines.appearance.interior import gap_of
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
 from engines.backends import card_trouble
 from engines.errors import CardFull
@@ -26,9 +25,9 @@ from native.sharpen import cuda as sharpen
 from native.warp import cuda as warp
 
 _SHARE = 0.6  # of the memory that was free, for actors
-_GIVEN = {"warp": ("which", "weights", "target", "triangles", "values"), "interior": ("inside", "upper", "lower")}
+_GIVEN = {"warp": ("which", "weights", "target", "triangles", "values"), "interior": ("profile",)}
 _SCRATCH = {
-    "warp": ("edges", "bins", "field", "out"), "sharpen": ("patch", "across", "soft", "sums"), "interior": ("patch", "skin"),
+    "warp": ("edges", "bins", "field", "out"), "sharpen": ("patch", "across", "soft", "sums"), "interior": ("patch",),
     "composite": ("patch", "small", "spread"),
 }  # fmt: skip
 _MADE = {"sharpen": ("amount",), "composite": ("out",)}
@@ -179,16 +178,14 @@ def _laid(rows: Rows, about: Any, names: tuple[str, ...], at: Sizes) -> Sizes:
 
 def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
     """Of those few mouths whose inside is to be drawn."""
-    gaps = [(at, one, gap_of(one.lips, one.unit, one.size)) for at, one in enumerate(asked) if one.missing > 0]
-    drawn = [(at, one, gap) for at, one, gap in gaps if gap is not None]
+    drawn = [(at, one, inside) for at, one in enumerate(asked) if (inside := one.inside) is not None]
     rows = np.zeros(len(drawn), interior.DESCRIPTOR)
-    for row, (at, one, gap) in zip(rows, drawn, strict=True):
+    for row, (at, one, inside) in zip(rows, drawn, strict=True):
         row["h"], row["w"] = one.size
-        row["x"], row["y"], row["rows"], row["columns"] = *gap.corner, *gap.inside.shape
-        row["above"], row["share"] = gap.above, one.missing
-        interior.soften(row, one.unit)
-        row["inside"], row["upper"], row["lower"] = tick.give(interior.packed(gap.inside)), tick.give(gap.upper), tick.give(gap.lower)
-        row["patch"], row["skin"] = patches[at], tick.scratch.take(16)
+        row["x"], row["y"], row["rows"], row["columns"] = *inside.corner, *inside.size
+        row["samples"], row["place"], row["light"] = inside.profile.shape[1], inside.place, one.light
+        row["unit"], row["soft"], row["share"] = one.unit, inside.soft, one.drawn
+        row["patch"], row["profile"] = patches[at], tick.give(inside.profile)
     return rows
 
 

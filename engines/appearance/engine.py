@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor
+from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
-from engines.appearance.interior import draw_interior, missing
+from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
 from engines.appearance.layout import at_rest, bands, moved, sources
+from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import shown, weigh
 from engines.motion.space import overlapped
@@ -38,6 +40,10 @@ class Known:
     """(K, V, 2) the mesh in each reference's crop."""
     sharpness: Float
     """(K,) how sharp each reference's mouth is."""
+    lights: Float
+    """(K, 2, 3) how each reference is lit: see `light.lights`."""
+    blurs: Float
+    """(K,) how blurred each reference is, IOD: see `blur.blurs`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,12 @@ class Asked:
     """As in `WarpState`."""
     missing: float
     """How much of the mouth's inside is to be drawn, 0..1."""
+    meets: float
+    """How much of the line is to be drawn where lips meet that references have apart, 0..1; 0 where an inside is drawn."""
+    light: Float
+    """(2, 3) in which it is drawn: the colour of a well-lit tooth on the mouth's left and right."""
+    blur: float
+    """How blurred what is shown is, pixels."""
     motion: Float
     """(L, 2) that is to be shown."""
 
@@ -93,6 +105,20 @@ class Asked:
     def lips(self) -> Float:
         """(40, 2) in the patch's pixels: the mesh begins with motion's points."""
         return self.target[: len(face.LIPS)]
+
+    @property
+    def inside(self) -> Inside | None:
+        """What of the mouth's inside is to be drawn, if anything, and at which opacity: `drawn`."""
+        if not self.drawn > 0:
+            return None
+        pose = self.actor.poses[self.index]
+        inside = inside_of(self.lips, self.corner, self.size, pose, self.actor.neutral, self.motion, self.blur)
+        return inside if self.missing > 0 or inside is None else where_lips_meet(inside)
+
+    @property
+    def drawn(self) -> float:
+        """The opacity of what is drawn between the lips, 0..1."""
+        return max(self.missing, self.meets)
 
 
 class Painter(Protocol):
@@ -128,8 +154,8 @@ class CpuPainter:
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         softness = config.softness(asked.unit)
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
-        if asked.missing > 0:
-            patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
+        if (inside := asked.inside) is not None:
+            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.drawn)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
         return picture if refine is None else refine(asked, picture, alpha), crisp
@@ -155,8 +181,9 @@ class WarpAppearance:
                 for picture, place in zip(references.pictures, at, strict=True)
             ]
             known = self._known[id(actor)] = Known(
-                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32)
-            )
+                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
+                lights(actor), blurs(actor),
+            )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
         return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
@@ -184,23 +211,25 @@ class WarpAppearance:
         joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
         said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
         band = bands(self._mesh, motion, np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)]))
-        solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh, band)
+        rest = np.stack([one.rest for one in known])
+        solid = moved(rest, said, poses, self._mesh, band)
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
         mouths = _around(target[:, :lips], config.around, size)
-        seen, values = visible(self._mesh, solid), seen_values(self._mesh, poses)
+        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
         for b, one in enumerate(known):
             chosen = np.flatnonzero(weights[b])
             own = weights[b][chosen]
-            widest = one.actor.references.opening[chosen].max()
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 values[b], float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
-                crisp=states[b].crisp, missing=float(missing(config, openings[b], widest)), motion=motion[b],
+                crisp=states[b].crisp, missing=missing(config, float(openings[b]), one.actor.references.opening[chosen], own),
+                meets=meets(config, float(openings[b]), float(own @ one.actor.references.opening[chosen])),
+                light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
             ))  # fmt: skip
         return asked
 

@@ -22,6 +22,7 @@ _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
 _MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
 _TOP = 0.4  # the mesh begins here, below the eyes
 _SPACING = 0.07
+_LOWER_LIP = face.OUTER_LIPS[:11] + face.INNER_LIPS[:11]  # with the corners
 _FEATHER = 0.27  # share of the radius over which the mask fades
 
 
@@ -39,8 +40,8 @@ class Mesh:
     """(J, 2) unit vectors in the head's frame: away from the face, at each point of the jaw's line."""
     looks: Float
     """(V, 3) unit vectors in the head's frame, level: where each part of the face looks, seen from above."""
-    behind: NDArray[np.bool_]
-    """(T,) triangles that lie behind all others: the inside of the mouth, and what is outside of the face."""
+    layer: NDArray[np.int64]
+    """(T,) what covers what, whatever its depth: 0 the inside of the mouth and what is outside of the face, 2 the lower lip, else 1."""
     used: NDArray[np.bool_]
     """(V,) corners of triangles in which one of the two is above 0: what lies beyond is neither shown nor looked at."""
 
@@ -77,7 +78,7 @@ def mesh() -> Mesh:
     """The mesh, from the canonical face with its mouth a little open, so that the inner lips are two lines."""
     neutral = face.canonical()
     motion = face.motion_of(neutral).copy()
-    lower = np.isin(face.MOTION, (95, 88, 178, 87, 14, 317, 402, 318, 324, 146, 91, 181, 84, 17, 314, 405, 321, 375))
+    lower = np.isin(face.MOTION, [point for point in _LOWER_LIP if point not in (61, 291, 78, 308)])
     lower |= np.isin(face.MOTION, face.JAW)
     motion[lower, 1] += 0.1
     opened = face.with_motion(neutral, motion)
@@ -103,9 +104,10 @@ def mesh() -> Mesh:
     values = np.stack([alpha, ring], 1).astype(np.float32)
     used = np.zeros(len(values), np.bool_)
     used[triangles[values[triangles].max((1, 2)) > 0]] = True
-    inner = np.isin(np.arange(len(rest)), [at for at, point in enumerate(points) if point in face.INNER_LIPS])
-    behind = np.asarray(inner[triangles].all(1) | beyond[triangles].any(1), np.bool_)
-    return Mesh(np.array(points), triangles, values, outward, looks, behind, used)
+    inner, low = (np.isin(np.arange(len(rest)), [points.index(at) for at in some]) for some in (face.INNER_LIPS, _LOWER_LIP))
+    inside, outside, lip = inner[triangles].all(1), beyond[triangles].any(1), low[triangles].all(1)
+    layer = np.where(inside | outside, 0, 1 + lip)
+    return Mesh(np.array(points), triangles, values, outward, looks, layer, used)
 
 
 def _looks(vertices: Float, triangles: NDArray[np.int32]) -> Float:
@@ -118,16 +120,22 @@ def _looks(vertices: Float, triangles: NDArray[np.int32]) -> Float:
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def visible(mesh: Mesh, vertices: Float) -> list[NDArray[np.int32]]:
-    """The triangles (T, 3) that face the viewer, the farthest first, of each of B meshes with vertices (B, V, 3) in a picture.
+def visible(mesh: Mesh, vertices: Float, rest: Float) -> list[NDArray[np.int32]]:
+    """The triangles (T, 3) that are seen, what is covered first, of each of B meshes with vertices (B, V, 3) in a picture.
 
-    On a turned head the far cheek folds behind the mouth: what comes later covers what came before. So lips that meet cover what is
-    left of the gap between them.
+    Not seen is what looks away with the mouth at rest, too, vertices `rest` (B, V, 3): on a turned head the far cheek folds behind the
+    mouth. What motion alone has turned over, as it does with slivers where lips meet, is covered by all others.
     """
     a, b, c = (vertices[:, mesh.triangles[:, corner]] for corner in range(3))
-    towards = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0]) > 0
-    order = np.lexsort((-(a[..., 2] + b[..., 2] + c[..., 2]), np.broadcast_to(~mesh.behind, towards.shape)))
-    return [mesh.triangles[row[facing[row]]] for row, facing in zip(order, towards, strict=True)]
+    towards = _towards(mesh, vertices)
+    order = np.lexsort((-(a[..., 2] + b[..., 2] + c[..., 2]), np.where(towards, mesh.layer, -1)))
+    return [mesh.triangles[row[seen[row]]] for row, seen in zip(order, towards | _towards(mesh, rest), strict=True)]
+
+
+def _towards(mesh: Mesh, vertices: Float) -> NDArray[np.bool_]:
+    """(B, T) which triangles of meshes with vertices (B, V, 3) face the viewer."""
+    a, b, c = (vertices[:, mesh.triangles[:, corner], :2] for corner in range(3))
+    return np.asarray((b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0]) > 0, np.bool_)
 
 
 def _delaunay(vertices: Float) -> NDArray[np.int32]:
