@@ -19,7 +19,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
 from engines.appearance.layout import at_rest, vertices
-from engines.appearance.mesh import mesh, seen_values, visible
+from engines.appearance.mesh import mesh, visible
 from engines.appearance.references import costs
 from engines.enrol import Follower, Tracks, make_actor
 from engines.frames import Picture
@@ -112,7 +112,7 @@ def make_masked(clip: Clip) -> tuple[Actor, Masked]:
 
 def alpha_of(actor: Actor, index: int, motion: Float) -> Float:
     """The mask (H, W) of a frame for a motion."""
-    target, values = vertices(actor, mesh(), index, motion), seen_values(mesh(), actor.poses[index])
+    target, values = vertices(actor, mesh(), index, motion)
     seen = visible(mesh(), target[None], face.from_head(at_rest(actor, mesh()), actor.poses[index])[None])[0]
     return mesh_values(target[:, :2], seen, values, (actor.size[1], actor.size[0]))[:, :, 0]
 

@@ -15,7 +15,7 @@ from engines.actor import Actor
 from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
-from engines.appearance.layout import at_rest, bands, moved, sources
+from engines.appearance.layout import at_rest, bands, chins, moved, sources
 from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import covered, moves, weigh
@@ -217,14 +217,14 @@ class WarpAppearance:
         motion = np.where(np.isnan(mouths) | (shown == 1)[:, None, None], motion, mouths + shown[:, None, None] * (motion - mouths))
         joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
         said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
-        band = bands(self._mesh, motion, mouths)
+        lower = chins(self._mesh, motion, mouths)
         rest = np.stack([one.rest for one in known])
-        solid = moved(rest, said, poses, self._mesh, band)
+        solid = moved(rest, said, poses, self._mesh, bands(lower))
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
         boxes = _around(target[:, :lips], config.around, size)
-        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses)
+        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses, lower)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
