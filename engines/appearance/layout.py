@@ -9,6 +9,8 @@ from engines.actor import Actor
 from engines.appearance.mesh import BAND, JAW, SURE, Mesh, anchors, edges, seen_values
 from engines.spec import Float
 
+_BEARD = 0.08  # IOD
+
 
 def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> tuple[Float, Float]:
     """The mesh (V, 3) in the actor's frame `index` when the face says `motion` (L, 2), pixels and depth; and its values (V, 2)."""
@@ -33,8 +35,13 @@ def chins(mesh: Mesh, motion: Float, own: Float) -> Float:
 
 
 def bands(lower: Float) -> Float:
-    """How wide the bands around jaws are (..., J), IOD, where chins are so much lower (..., J): they must not be seen under new ones."""
-    return np.where(np.isnan(lower), np.float32(BAND), np.maximum(lower, 0) + np.float32(SURE)).astype(np.float32)
+    """How wide the bands around jaws are (..., J), IOD, where chins are so much lower (..., J): they must not be seen under new ones.
+
+    Nor what is on them: a beard hangs below the chin.
+    """
+    covers = np.maximum(lower, 0)
+    wide = covers + np.float32(SURE) + np.float32(_BEARD) * np.clip(covers / np.float32(SURE), 0, 1)
+    return np.where(np.isnan(lower), np.float32(BAND), wide).astype(np.float32)
 
 
 def moved(rest: Float, motion: Float, poses: Float, mesh: Mesh, band: float | Float = BAND) -> Float:

@@ -19,7 +19,7 @@ BAND = 0.1
 SURE = 0.03
 """As much as a tracked outline may be wrong, IOD: a band is wider by it."""
 _OWN = 0.7  # how much of itself an outline keeps that is as wanted
-_EDGE = 0.06  # IOD: outside of that band the mask falls to nothing within this
+_EDGE = 0.08  # IOD: outside of that band the mask falls to nothing within this
 _TURNED = (0.05, 0.4)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
 _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
 _MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
