@@ -20,7 +20,7 @@ SURE = 0.03
 """As much as a tracked outline may be wrong, IOD: a band is wider by it."""
 _OWN = 0.7  # how much of itself an outline keeps that is as wanted
 _EDGE = 0.08  # IOD: outside of that band the mask falls to nothing within this
-_TURNED = (0.05, 0.4)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
+_TURNED = (0.2, 0.5)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
 _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
 _MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
 _TOP = 0.4  # the mesh begins here, below the eyes
@@ -103,7 +103,8 @@ def mesh() -> Mesh:
         np.concatenate([of[points], edges(of[face.MOTION[JAW]], outward, BAND), anchors(neutral)]) for of in (opened, neutral)
     )
     triangles = _delaunay(vertices[:, :2])
-    looks, rest = _looks(rest, triangles), rest[:, :2]
+    looks, rest = _looks(rest, triangles[(triangles < len(points)).all(1)]), rest[:, :2]
+    looks[len(points) : len(points) + 2 * len(outward)] = np.tile(looks[JAW], (2, 1))
     away = (rest - _MASK_CENTRE) / np.where(rest[:, 1:] < _MASK_CENTRE[1], _MASK_RADII[[0, 1]], _MASK_RADII[[0, 2]])
     radius = np.linalg.norm(away, axis=1)
     alpha = np.clip((1 - radius) / _FEATHER, 0, 1)
