@@ -8,7 +8,7 @@ known in each frame; around it the movement dies away, and the picture's border 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.frames import Picture
-from engines.lids import lids, lower
+from engines.lids import Lid, lids, lower
 from native.planes import planes
 
 Float = NDArray[np.float32]
@@ -38,6 +38,8 @@ _CELLS = 16  # of the field in an IOD
 _BAND = 16  # rows of cells that are moved at a time
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
 
+_SEES = 4  # pixels around that interpolation looks at
+
 _BLINK = (0.4, 0.9, 1.0, 0.8, 0.45, 0.15)  # shut fast, open slowly
 _FIRST, _APART = (30, 60), (75, 140)  # ticks: when the first blink comes, and the next after it
 
@@ -58,11 +60,11 @@ def bring_to_life(picture: Picture, landmarks: Float, random: np.random.Generato
     """The idle loop of a photo (I420) whose face has the landmarks (478, 3): moves (N, 3, 4) and N pictures, made as they are read.
 
     The head's pose in frame n is moves[n] after the photo's: `after(moves, pose)`. `random` decides how it sways and when it
-    blinks. Eyes that are closed or too small stay as they are; a face close to the border sways less.
+    blinks. Eyes that are closed, too small or not to be seen stay as they are; a face close to the border sways less.
     """
     field = _field(picture, landmarks)
     life = _live(landmarks, field.amount, random, ticks)
-    photo = _Photo(picture, _twice(planes(picture)[0]), landmarks)
+    photo = _Photo(picture, _twice(planes(picture)[0]), lids(picture, landmarks))
     return life.moves, (_shown(photo, field, life, tick) for tick in range(ticks))
 
 
@@ -114,7 +116,8 @@ class _Photo:
     picture: Picture
     twice: NDArray[np.uint8]
     """Its luma at twice its size."""
-    landmarks: Float
+    lids: list[Lid]
+    """Those that blink."""
 
 
 @dataclass(frozen=True)
@@ -174,14 +177,25 @@ def _depth(place: Float, landmarks: Float, smooth: float) -> Float:
 
 
 def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
-    """Frame `tick`: the photo moved, then its lids lowered."""
+    """Frame `tick`: the photo, its lids lowered, then moved."""
+    if life.shut[tick] > 0 and photo.lids:
+        photo = _blinking(photo, float(life.shut[tick]))
     out = photo.picture.copy()
     if tick:
         _move(photo, field, _from_where(field, life.moves[tick], float(life.breath[tick])), out)
-    if life.shut[tick] > 0:
-        for lid in lids(face.from_head(photo.landmarks, life.moves[tick])):
-            lower(out, lid, float(life.shut[tick]))
     return out
+
+
+def _blinking(photo: _Photo, shut: float) -> _Photo:
+    """The photo with its lids lowered."""
+    picture, twice = photo.picture.copy(), photo.twice.copy()
+    luma = planes(picture)[0]
+    for lid in photo.lids:
+        x, y, wide, tall = lower(picture, lid, shut)
+        left, top = max(x - _SEES, 0), max(y - _SEES, 0)
+        part = _twice(luma[top : y + tall + _SEES, left : x + wide + _SEES])
+        twice[2 * y : 2 * (y + tall), 2 * x : 2 * (x + wide)] = part[2 * (y - top) :, 2 * (x - left) :][: 2 * tall, : 2 * wide]
+    return replace(photo, picture=picture, twice=twice)
 
 
 def _from_where(field: _Field, move: Float, breath: float) -> Float:
