@@ -36,7 +36,10 @@ _PULL = 0.25  # between face and border the picture is drawn out by this share a
 _STILL = 0.005  # what goes with the head less than this is not moved at all
 _CELLS = 16  # of the field in an IOD
 _BAND = 16  # rows of cells that are moved at a time
+_CONTEXT = 2  # cells around that interpolation looks at
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
+_LENSES = np.array([[-1.15, -0.5], [1.15, 0.55]], np.float32)  # head's frame: glasses lie within; what is there moves as one plane
+_AROUND = 0.3  # IOD: how far around it does so less and less
 
 _SEES = 4  # pixels around that interpolation looks at
 
@@ -64,7 +67,8 @@ def bring_to_life(picture: Picture, landmarks: Float, random: np.random.Generato
     """
     field = _field(picture, landmarks)
     life = _live(landmarks, field.amount, random, ticks)
-    photo = _Photo(picture, _twice(planes(picture)[0]), lids(picture, landmarks))
+    luma, *chroma = (_twice(plane) for plane in planes(picture))
+    photo = _Photo(picture, luma, np.stack(chroma, -1), lids(picture, landmarks))
     return life.moves, (_shown(photo, field, life, tick) for tick in range(ticks))
 
 
@@ -114,8 +118,10 @@ def _blinks(random: np.random.Generator, ticks: int) -> Float:
 @dataclass(frozen=True)
 class _Photo:
     picture: Picture
-    twice: NDArray[np.uint8]
-    """Its luma at twice its size."""
+    luma: NDArray[np.uint8]
+    """(2 H, 2 W) its luma at twice its size."""
+    chroma: NDArray[np.uint8]
+    """(H, W, 2) its U and V at twice their size."""
     lids: list[Lid]
     """Those that blink."""
 
@@ -159,7 +165,7 @@ def _field(picture: Picture, landmarks: Float) -> _Field:
     rows, columns = (np.flatnonzero(moving.any(axis)) for axis in (1, 0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     place = np.stack([x, y], -1)[part]
-    depth = _depth(place, landmarks, _DEPTH * unit)
+    depth = _levelled(_depth(place, landmarks, _DEPTH * unit), place, landmarks, pose)
     solid = np.concatenate([place, depth[:, :, None], np.ones_like(depth)[:, :, None]], -1) * head[part][:, :, None]
     return _Field(
         step=step, corner=(int(columns[0]) * step, int(rows[0]) * step), place=place, head=solid.astype(np.float32),
@@ -171,9 +177,27 @@ def _depth(place: Float, landmarks: Float, smooth: float) -> Float:
     """The depth (h, w) at places (h, w, 2): of the landmarks near by, after Shepard."""
     depth = np.empty(place.shape[:2], np.float32)
     for row, line in enumerate(place):  # by rows: all at once would be large
-        near = 1 / (((line[:, None] - landmarks[None, :, :2]) ** 2).sum(-1) + smooth**2) ** 2
+        near = (line[:, :1] - landmarks[:, 0]) ** 2
+        near += (line[:, 1:] - landmarks[:, 1]) ** 2 + smooth**2
+        near = 1 / (near * near)
         depth[row] = (near @ landmarks[:, 2]) / near.sum(1)
     return depth
+
+
+def _levelled(depth: Float, place: Float, landmarks: Float, pose: Float) -> Float:
+    """The depth (h, w) at places (h, w, 2), that of a plane about the eyes: there straight lines stay straight.
+
+    Of glasses there are no landmarks: with the depth of the face behind them, their rims would bend where nose and sockets are.
+    """
+    here = face.canonical()[:, :2]
+    near = landmarks[((here > _LENSES[0]) & (here < _LENSES[1])).all(1)]
+    known = np.column_stack([near[:, :2], np.ones(len(near))])
+    slope = np.linalg.lstsq(known.astype(np.float64), near[:, 2].astype(np.float64), rcond=None)[0].astype(np.float32)
+    plane = place @ slope[:2] + slope[2]
+    at = face.to_head(np.concatenate([place, plane[:, :, None]], -1).reshape(-1, 3), pose)[:, :2].reshape(place.shape)
+    out = np.maximum(np.maximum(_LENSES[0] - at, at - _LENSES[1]), 0)
+    share = face.ease(1 - np.linalg.norm(out, axis=-1) / _AROUND)
+    return np.asarray(depth + share * (plane - depth), np.float32)
 
 
 def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
@@ -188,14 +212,16 @@ def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
 
 def _blinking(photo: _Photo, shut: float) -> _Photo:
     """The photo with its lids lowered."""
-    picture, twice = photo.picture.copy(), photo.twice.copy()
-    luma = planes(picture)[0]
+    picture, luma, chroma = photo.picture.copy(), photo.luma.copy(), photo.chroma.copy()
     for lid in photo.lids:
         x, y, wide, tall = lower(picture, lid, shut)
-        left, top = max(x - _SEES, 0), max(y - _SEES, 0)
-        part = _twice(luma[top : y + tall + _SEES, left : x + wide + _SEES])
-        twice[2 * y : 2 * (y + tall), 2 * x : 2 * (x + wide)] = part[2 * (y - top) :, 2 * (x - left) :][: 2 * tall, : 2 * wide]
-    return replace(photo, picture=picture, twice=twice)
+        for plane, finer, half in zip(planes(picture), (luma, chroma[:, :, 0], chroma[:, :, 1]), (1, 2, 2), strict=True):
+            low, size = (x // half, y // half), (wide // half, tall // half)
+            left, top = (max(at - _SEES, 0) for at in low)
+            part = _twice(plane[top : low[1] + size[1] + _SEES, left : low[0] + size[0] + _SEES])
+            part = part[2 * (low[1] - top) :, 2 * (low[0] - left) :][: 2 * size[1], : 2 * size[0]]
+            finer[2 * low[1] :, 2 * low[0] :][: part.shape[0], : part.shape[1]] = part
+    return replace(photo, picture=picture, luma=luma, chroma=chroma)
 
 
 def _from_where(field: _Field, move: Float, breath: float) -> Float:
@@ -212,21 +238,22 @@ def _from_where(field: _Field, move: Float, breath: float) -> Float:
 
 def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
     """Write into `out` what moves of the photo; in bands, so that a large photo needs no large maps."""
-    _, *chroma = planes(photo.picture)
-    luma, *moved = planes(out)
-    for sources, targets, finer, half in (((photo.twice,), (luma,), 2, 1), (chroma, moved, 1, 2)):
+    luma, *chroma = planes(out)
+    around = np.indices(np.add(back.shape[:2], 2 * _CONTEXT), np.float32)[::-1].transpose(1, 2, 0) - _CONTEXT
+    where = np.pad(back, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), "edge") + around * field.step + field.place[0, 0]
+    for source, targets, half, offset in ((photo.luma, (luma,), 1, 0.0), (photo.chroma, chroma, 2, 0.5)):
         cell, x0 = field.step // half, field.corner[0] // half
+        finer = np.asarray(where * (2 / half) - offset, np.float32)
         for row in range(0, len(back), _BAND):
-            low, high = max(row - 2, 0), row + _BAND + 2  # what cubic interpolation sees
-            band = back[low:high] * np.float32(finer / half)
+            band = finer[row : row + _BAND + 2 * _CONTEXT]
             full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_CUBIC)
             y0 = field.corner[1] // half + row * cell
-            full = full[(row - low) * cell :][: min(_BAND * cell, len(targets[0]) - y0), : targets[0].shape[1] - x0]
-            tall, wide = full.shape[:2]
-            x = full[:, :, 0] + np.arange(x0, x0 + wide, dtype=np.float32) * finer
-            y = full[:, :, 1] + np.arange(y0, y0 + tall, dtype=np.float32)[:, None] * finer
-            for source, target in zip(sources, targets, strict=True):
-                target[y0 : y0 + tall, x0 : x0 + wide] = cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            tall = min((len(band) - 2 * _CONTEXT) * cell, len(targets[0]) - y0)
+            wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
+            full = full[_CONTEXT * cell :, _CONTEXT * cell :][:tall, :wide]
+            seen = cv2.remap(source, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(tall, wide, -1)
+            for at, target in enumerate(targets):
+                target[y0 : y0 + tall, x0 : x0 + wide] = seen[:, :, at]
 
 
 def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
