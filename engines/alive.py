@@ -36,7 +36,7 @@ _PULL = 0.25  # between face and border the picture is drawn out by this share a
 _STILL = 0.005  # what goes with the head less than this is not moved at all
 _CELLS = 16  # of the field in an IOD
 _BAND = 16  # rows of cells that are moved at a time
-_CONTEXT = 2  # cells around that interpolation looks at
+_CONTEXT = 1  # cells around that interpolation looks at
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
 _LENSES = np.array([[-1.15, -0.5], [1.15, 0.55]], np.float32)  # head's frame: glasses lie within; what is there moves as one plane
 _AROUND = 0.3  # IOD: how far around it does so less and less
@@ -246,7 +246,7 @@ def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
         finer = np.asarray(where * (2 / half) - offset, np.float32)
         for row in range(0, len(back), _BAND):
             band = finer[row : row + _BAND + 2 * _CONTEXT]
-            full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_CUBIC)
+            full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_LINEAR)
             y0 = field.corner[1] // half + row * cell
             tall = min((len(band) - 2 * _CONTEXT) * cell, len(targets[0]) - y0)
             wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
