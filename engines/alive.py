@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.blink import lower
 from engines.frames import Picture
-from engines.lids import Lid, lids, lower
+from engines.lids import Lid, lids
 from native.planes import planes
 
 Float = NDArray[np.float32]
@@ -239,8 +240,9 @@ def _from_where(field: _Field, move: Float, breath: float) -> Float:
 def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
     """Write into `out` what moves of the photo; in bands, so that a large photo needs no large maps."""
     luma, *chroma = planes(out)
-    around = np.indices(np.add(back.shape[:2], 2 * _CONTEXT), np.float32)[::-1].transpose(1, 2, 0) - _CONTEXT
-    where = np.pad(back, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), "edge") + around * field.step + field.place[0, 0]
+    x, y = (np.arange(-_CONTEXT, n + _CONTEXT, dtype=np.float32) * field.step for n in (back.shape[1], back.shape[0]))
+    where = np.pad(back, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), "edge") + field.place[0, 0]
+    where += np.stack(np.meshgrid(x, y), -1)
     for source, targets, half, offset in ((photo.luma, (luma,), 1, 0.0), (photo.chroma, chroma, 2, 0.5)):
         cell, x0 = field.step // half, field.corner[0] // half
         finer = np.asarray(where * (2 / half) - offset, np.float32)
@@ -251,9 +253,9 @@ def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
             tall = min((len(band) - 2 * _CONTEXT) * cell, len(targets[0]) - y0)
             wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
             full = full[_CONTEXT * cell :, _CONTEXT * cell :][:tall, :wide]
-            seen = cv2.remap(source, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(tall, wide, -1)
+            seen = cv2.remap(source, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
             for at, target in enumerate(targets):
-                target[y0 : y0 + tall, x0 : x0 + wide] = seen[:, :, at]
+                target[y0 : y0 + tall, x0 : x0 + wide] = seen if seen.ndim == 2 else seen[:, :, at]
 
 
 def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,16 +1,9 @@
-"""Eyelids: found on a face's landmarks, and lowered in its picture.
-
-A lid that comes down unrolls skin that was hidden in its fold. Its colour is that of the lid's own skin, seen between lashes and
-brow, lit as the skin below the eye is: a made-up lid stays made up, a lid in shade stays in shade. Light and colour of a place
-are always taken from the same pixels, and never from lashes, iris or white: these are greyer than skin. The lashes, with what is
-painted on them, leave their old place and hang at the new edge. The eye itself stays where it is, and so do brows, the rims of
-glasses and what they mirror.
-"""
+"""Eyelids: found on a face's landmarks and in its picture, where they can be seen. `engines.blink` lowers them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -38,12 +31,9 @@ _BARE = (4, 5, 50, 280, 205, 425, 151, 9, 118, 347)  # on nose, cheeks and foreh
 _NARROW, _FEW = 0.08, 2.5  # IOD, pixels: an eye that is less open stays as it is
 _FAINT, _LIGHT = 0.22, 0.1  # of the skin's brightness: an eye with less contrast, or whose darkest is no darker, is not seen
 _LENS_FAINT, _LENS_LIGHT, _TINTED, _ASIDE = 0.27, 0.3, 0.5, 18.0  # the same behind a lens; its brightness to bare skin's; degrees
-_POINTS = 65  # of a curve
-_RAISE = 0.14  # of the opening: how far the lower lid comes up
-_BELOW = 0.2  # IOD: how far below the lower lid it is still felt
-_SEEN = 0.3  # from this closure on the lid is opaque
-_LIT = np.array([0.45, 0.12, 0.35], np.float32)
-"""How much of the skin below the eye is in a closed lid's Y, U and V: fitted to people who blink."""
+POINTS = 65  # of a curve
+BELOW = 0.2  # IOD: how far below the lower lid it is still felt
+_LASHES, _REFINED = 0.13, 0.1  # IOD: how far above the landmarks lashes may end; and above where they are first thought to end
 
 
 @dataclass(frozen=True)
@@ -60,6 +50,8 @@ class Lid:
     """(4, M) the v of the upper lid, the lower lid, the lid's crease, and the fold below the brow."""
     unit: float
     """Pixels in an IOD."""
+    root: Float
+    """(M,) the v above which there is skin: where the lashes, and what is painted there, end."""
     glasses: bool
     """Whether the eye is behind glasses: then nothing beyond the lid itself is touched."""
 
@@ -92,7 +84,10 @@ def lids(picture: Picture, landmarks: Float) -> list[Lid]:
     if glasses and abs(np.degrees(face.angles(face.pose(landmarks))[0])) > _ASIDE:
         return []  # a rim may lie across the eye
     bare = _brightness(picture, landmarks)
-    return both if all(_is_seen(picture, lid, bare) for lid in both) else []
+    sockets = [socket(picture, lid) for lid in both]
+    if not all(_is_seen(each, bare) for each in sockets):
+        return []
+    return [replace(lid, root=_root(each)) for lid, each in zip(both, sockets, strict=True)]
 
 
 def _lid(landmarks: Float, lines: Sequence[Sequence[int]], glasses: bool) -> Lid:
@@ -100,20 +95,20 @@ def _lid(landmarks: Float, lines: Sequence[Sequence[int]], glasses: bool) -> Lid
     left, right = ends[np.argsort(ends[:, 0])]
     length = max(float(np.linalg.norm(right - left)), 1e-3)
     along = (right - left) / length
-    u = np.linspace(0, length, _POINTS, dtype=np.float32)
+    u = np.linspace(0, length, POINTS, dtype=np.float32)
     curves = []
     for line in lines:
         points = (landmarks[list(line), :2] - left) @ np.array([along, [-along[1], along[0]]]).T
         points = points[np.argsort(points[:, 0], kind="stable")]
-        curves.append(_smooth(np.interp(u, points[:, 0], points[:, 1])[:, None], 2.0)[:, 0])
+        curves.append(smooth(np.interp(u, points[:, 0], points[:, 1])[:, None], 2.0)[:, 0])
     unit = float(face.iod(landmarks))
     curves[1] = np.maximum(curves[1], curves[0])
     curves[2] = np.minimum(curves[2], curves[0] - 0.02 * unit)
     curves[3] = np.minimum(curves[3], curves[2] - 0.02 * unit)
-    return Lid(left, along.astype(np.float32), u, np.stack(curves), unit, glasses)
+    return Lid(left, along.astype(np.float32), u, np.stack(curves), unit, curves[0], glasses)
 
 
-def _smooth(lines: NDArray[np.floating], sigma: float) -> Float:
+def smooth(lines: NDArray[np.floating], sigma: float) -> Float:
     """Lines (M, C), smoothed along axis 0."""
     seen = cv2.GaussianBlur(np.ascontiguousarray(lines, np.float32), (1, 0), sigmaX=0.1, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(seen, np.float32).reshape(lines.shape)
@@ -126,16 +121,16 @@ def _brightness(picture: Picture, landmarks: Float) -> float:
     return float(np.median(cv2.blur(luma, (5, 5))[y, x]))
 
 
-def _is_seen(picture: Picture, lid: Lid, bare: float) -> bool:
+def _is_seen(eye: Socket, bare: float) -> bool:
     """Whether there is an eye to be seen: white beside something darker than the skin around."""
-    view = _view(picture, lid)
-    if not view.part.size:
+    lid = eye.lid
+    if not eye.part.size:
         return False
     upper, low, _, _ = lid.curves
-    middle = np.s_[:, _POINTS // 8 : -_POINTS // 8]
+    middle = np.s_[:, POINTS // 8 : -POINTS // 8]
 
     def luma(lines: Float) -> Float:
-        return view.at(np.broadcast_to(lid.u, lines.shape), lines)[middle][..., 0]
+        return eye.at(np.broadcast_to(lid.u, lines.shape), lines)[middle][..., 0]
 
     shares = np.linspace(0, 1, 8)[:, None]
     dark, bright = np.percentile(luma(upper + (0.1 + 0.8 * shares) * (low - upper)), [8, 92])
@@ -148,43 +143,9 @@ def _is_seen(picture: Picture, lid: Lid, bare: float) -> bool:
     return bool(contrast > _FAINT and darker > _LIGHT)
 
 
-def lower(picture: Picture, lid: Lid, shut: float) -> tuple[int, int, int, int]:
-    """Lower a lid of a picture (I420), in place: `shut` from 0 (as it is) to 1 (closed).
-
-    What may have changed: the box x, y, width, height of pixels.
-    """
-    view = _view(picture, lid)
-    (tall, wide), (x, y) = view.part.shape[:2], view.origin.tolist()
-    if view.part.size:
-        change = _lowered(view, shut) - view.part
-        for at, (plane, half) in enumerate(zip(planes(picture), (1, 2, 2), strict=True)):
-            part = plane[y // half : (y + tall) // half, x // half : (x + wide) // half]
-            less = cv2.resize(change[:, :, at], part.shape[::-1], interpolation=cv2.INTER_AREA)
-            part[:] = np.clip(part + less + 0.5, 0, 255).astype(np.uint8)
-    return x, y, wide, tall
-
-
-def _view(picture: Picture, lid: Lid) -> _View:
-    """The part of a picture in which the lid's socket lies."""
-    vs = (lid.curves[3].min(), lid.curves[1].max() + _BELOW * lid.unit)
-    corners = np.stack([lid.corner + u * lid.along + v * lid.down for u in (0, lid.u[-1]) for v in vs])
-    size = np.array([picture.shape[1], picture.shape[0] * 2 // 3])
-    low = np.clip(np.floor(corners.min(0) / 2).astype(int) * 2 - 2, 0, size)
-    high = np.clip(np.ceil(corners.max(0) / 2).astype(int) * 2 + 4, low, size)
-    if (high == low).any():
-        return _View(np.zeros((0, 0, 3), np.float32), lid, low)
-    wide, tall = int(high[0] - low[0]), int(high[1] - low[1])
-    parts = (
-        plane[low[1] // half : high[1] // half, low[0] // half : high[0] // half]
-        for plane, half in zip(planes(picture), (1, 2, 2), strict=True)
-    )
-    full = [cv2.resize(part, (wide, tall), interpolation=cv2.INTER_LINEAR) for part in parts]
-    return _View(np.stack(full, -1).astype(np.float32), lid, low)
-
-
 @dataclass(frozen=True)
-class _View:
-    """A part of a picture, looked at in an eye's frame."""
+class Socket:
+    """The part of a picture in which an eye's socket lies, looked at in the eye's frame."""
 
     part: Float
     """(h, w, 3) Y, U, V."""
@@ -212,129 +173,62 @@ class _View:
         seen = self.at(u, lines)
         order = np.argsort(seen[:, :, 0], 0)[round(low * (len(lines) - 1)) : round(high * (len(lines) - 1)) + 1]
         colour = np.take_along_axis(seen, order[:, :, None], 0).mean(0)
-        return _smooth(colour, _POINTS / 10)
+        return smooth(colour, POINTS / 10)
 
 
-def _lowered(view: _View, shut: float) -> Float:
-    """The part (h, w, 3) with the lid lowered."""
-    lid, unit = view.lid, view.lid.unit
-    u, v = view.grid()
-    upper, low, crease, fold = lid.curves
-    root = root_line = upper - 0.02 * unit * lid.arch if lid.glasses else _root(view)
-    shares = np.linspace(0, 1, 12)[:, None]
-    end = np.maximum(np.minimum(crease, root - 0.05 * unit), fold)
-    own = view.skin(root - 0.015 * unit + shares * (end - root + 0.015 * unit), 0.6, 0.9)
-    below = view.skin(low + (0.07 + 0.11 * shares) * unit, 0.4, 0.8)
-    below[:, 0] = np.clip(below[:, 0], 0.6 * own[:, 0], 1.7 * own[:, 0] + 4)
-    rows = upper + 0.01 * unit + np.linspace(0, 1, 8)[:, None] * (root - 0.01 * unit - upper)  # where the lashes grow
-    lashes = view.at(np.broadcast_to(lid.u, rows.shape), rows)
-    darkest = np.take_along_axis(lashes, lashes[:, :, :1].argmin(0)[None], 0)[0]
-    darkest = _smooth(np.where(darkest[:, :1] < own[:, :1], darkest, own), _POINTS / 20)
-
-    def line(values: Float) -> Float:
-        """Of a line along the eye (M,) or (M, 3), the values at the pixels."""
-        at = np.clip(u / max(float(lid.u[-1]), 1e-3) * (_POINTS - 1), 0, _POINTS - 1)
-        seen = cv2.remap(np.ascontiguousarray(values.reshape(1, _POINTS, -1)), at, np.zeros_like(at), cv2.INTER_LINEAR)
-        return np.asarray(seen, np.float32)
-
-    upper, low, fold, root = (line(np.asarray(curve, np.float32)) for curve in (upper, low, fold, root))
-    own, below, darkest = (line(colour) for colour in (own, below, darkest))
-    x = np.clip(u / lid.u[-1], 0, 1)
-    arch = 2 * np.sqrt(x * (1 - x))  # 0 in the corners
-    opening = np.where(arch > 0, low - upper, np.float32(0))
-    near = np.abs(low - v) / np.where(v < low, np.maximum(opening, 1e-3), _BELOW * unit)
-    eye = view.at(u, v + np.float32(shut * _RAISE) * opening * face.ease(1 - near))
-    edge = upper + shut * (1 - _RAISE) * opening
-    strength = min(1.0, shut / _SEEN)
-    # the lid's skin: what is seen above the lashes, drawn down
-    luma = view.part[:, :, 0]
-    above = root - v
-    fit = face.ease((luma / np.maximum(own[:, :, 0], 1) - 0.55) / 0.4) * (above > 0.005 * unit) * (above < 0.25 * unit) + 1e-4
-    blur = max(0.03 * unit, 0.7)
-    weight = cv2.GaussianBlur(fit, (0, 0), blur)[:, :, None]
-    clean = cv2.GaussianBlur(np.where(fit[:, :, None] > 1e-3, view.part, own) * fit[:, :, None], (0, 0), blur) / weight
-    clean += np.clip(0.01 / weight, 0, 1) * (own - clean)
-    skin = view.at(u, root - np.maximum(above, 0.03 * unit), clean)
-    skin += face.ease((v - root + 0.11 * unit) / (0.11 * unit + 0.5 * lid.opening))[:, :, None] * _LIT * (below - own)
-    along = np.clip((v - root) / np.maximum(edge - root, 1e-3), 0, 1)
-    skin[:, :, 0] *= 1 + 0.03 * np.sin(np.pi * along) - 0.12 * face.ease(along)
-    cheek = view.at(u, v + opening + 0.08 * unit)[:, :, 0]
-    grain = cheek - cv2.GaussianBlur(cheek, (0, 0), max(0.03 * unit, 0.5))
-    most = 2.5 * float(np.median(np.abs(grain))) + 0.5
-    skin[:, :, 0] += np.clip(grain, -most, most)
-    # what it covers: the eye, the place where the lashes grew, and the lashes above it
-    dark = np.clip((0.96 - luma / np.maximum(skin[:, :, 0], 1)) / 0.2, 0, 1)
-    hung = _hung(view, root_line, dark, u, above)
-    soft, far = (np.minimum(most, share * (root - fold)) * arch + 0.5 for most, share in ((0.13 * unit, 0.8), (0.15 * unit, 1)))
-    if lid.glasses:
-        soft = far = np.minimum(0.03 * unit * arch + 0.5, soft)
-    cover = (1 - (dark - hung)) * (1 - face.ease(above / soft))
-    cover = np.maximum(cover, hung * (1 - face.ease((above - 0.3 * far) / (0.7 * far))))
-    cover *= np.clip(edge - v + 0.5, 0, 1) * face.ease(arch / 0.5)
-    out = eye + strength * cover[:, :, None] * (skin - eye)
-    # the lashes at the new edge, and as far below it as they stood above the eye
-    past = v - edge
-    thick = np.clip(upper - root, 0.03 * unit, 0.05 * unit)
-    line_, shade = (
-        np.exp(-0.5 * (past / np.maximum(np.where(past < 0, up, down) * thick, 0.6)) ** 2) for up, down in ((0.4, 0.7), (1.2, 1.2))
+def socket(picture: Picture, lid: Lid) -> Socket:
+    """The lid's socket in a picture (I420); without pixels where it is outside."""
+    vs = (lid.curves[3].min(), lid.curves[1].max() + BELOW * lid.unit)
+    corners = np.stack([lid.corner + u * lid.along + v * lid.down for u in (0, lid.u[-1]) for v in vs])
+    size = np.array([picture.shape[1], picture.shape[0] * 2 // 3])
+    low = np.clip(np.floor(corners.min(0) / 2).astype(int) * 2 - 2, 0, size)
+    high = np.clip(np.ceil(corners.max(0) / 2).astype(int) * 2 + 4, low, size)
+    if (high == low).any():
+        return Socket(np.zeros((0, 0, 3), np.float32), lid, low)
+    wide, tall = int(high[0] - low[0]), int(high[1] - low[1])
+    parts = (
+        plane[low[1] // half : high[1] // half, low[0] // half : high[0] // half]
+        for plane, half in zip(planes(picture), (1, 2, 2), strict=True)
     )
-    mirrored = root - past
-    fringe = view.at(u, mirrored)[:, :, 0] / np.maximum(view.at(u, mirrored, clean)[:, :, 0], 1)
-    fringe = np.clip((0.95 - fringe) / 0.5, 0, 1) * (1 - face.ease(past / (0.1 * unit))) * (past > 0)
-    lash = np.maximum(np.maximum(line_, 0.45 * shade), 0.8 * fringe) * face.ease(arch / 0.4)
-    out += strength * lash[:, :, None] * (np.minimum(darkest, np.where([True, False, False], out, np.inf)) - out)
-    return np.asarray(out, np.float32)
+    full = [cv2.resize(part, (wide, tall), interpolation=cv2.INTER_LINEAR) for part in parts]
+    return Socket(np.stack(full, -1).astype(np.float32), lid, low)
 
 
-def _root(view: _View) -> Float:
-    """Along the eye (M,): the v above which there is skin: where the upper lid's lashes, and what is painted there, end.
+def _root(eye: Socket) -> Float:
+    """Along the eye (M,): the v above which there is skin.
 
-    Landmarks lie somewhere between the eye's edge and there. Of curves above them, that which is dark and has bright skin above.
+    Landmarks lie somewhere between the eye's edge and there. Of curves above them it is that which is dark, with bright skin above
+    and no skin below; from there, the top of what is dark. Behind glasses a rim would be taken for lashes: there landmarks do.
     """
-    lid, unit = view.lid, view.lid.unit
+    lid, unit, arch = eye.lid, eye.lid.unit, eye.lid.arch
     upper, _, _, fold = lid.curves
-    x, arch = lid.u / lid.u[-1], lid.arch
+    if lid.glasses:
+        return np.asarray(upper - 0.02 * unit * arch, np.float32)
+    share = lid.u / lid.u[-1]
     steps = np.linspace(0, 1, 21, dtype=np.float32)
-    shares = np.linspace(0.15, 1, 12)[:, None]
-    highest = np.minimum(0.13 * unit, 0.8 * (upper - fold)) * arch
+    highest = np.minimum(_LASHES * unit, 0.8 * (upper - fold)) * arch
     rows = upper - steps[:, None] * highest
     u = np.broadcast_to(lid.u, rows.shape)
-    over, on, under = (view.at(u, rows + shift * unit)[:, :, 0] for shift in (-0.03, 0.0, 0.03))
-    most = 0.3 * np.maximum(np.percentile(on, 80, 0), 8)
-    rise = cv2.blur(np.clip((over - on - np.maximum(on - under, 0)) / most, -1, 1), (5, 1))
-    own = view.skin(upper - shares * np.maximum(upper - fold, 0.1 * unit), 0.5, 0.85)
-    seen = view.at(u, rows)
-    alike = np.exp(-(((seen[:, :, 0] / np.maximum(own[:, 0], 8) - 1) / 0.15) ** 2) - ((seen[:, :, 1:] - own[:, 1:]) ** 2).sum(-1) / 6**2)
-    passed = np.cumsum(alike, 0) * (steps[1] * highest / unit) / 0.03  # skin that is left below: then it is a crease, a brow, a rim
-    rise = rise - np.minimum(passed, 2)
-    best, found = -np.inf, upper - 0.015 * unit * arch
-    inner = np.flatnonzero((x > 0.12) & (x < 0.88))
+    over, under = (eye.at(u, rows + shift * unit)[:, :, 0] for shift in (-0.03, 0.03))
+    seen = eye.at(u, rows)
+    on = seen[:, :, 0]
+    own = eye.skin(upper - np.linspace(0.15, 1, 12)[:, None] * np.maximum(upper - fold, 0.1 * unit), 0.5, 0.85)
+    bright = np.maximum(own[:, 0], 8)
+    rise = (over - on - np.maximum(on - under, 0)) / (0.3 * np.maximum(np.percentile(on, 80, 0), 8))
+    rise = cv2.blur(np.clip(rise, -1, 1), (5, 1))
+    skin = np.exp(-(((on / bright - 1) / 0.15) ** 2) - ((seen[:, :, 1:] - own[:, 1:]) ** 2).sum(-1) / 6**2)
+    rise -= np.minimum(np.cumsum(skin, 0) * steps[1] * highest / (0.03 * unit), 2)
+    inner = np.flatnonzero((share > 0.12) & (share < 0.88)).astype(np.float32)
+    best, at = -np.inf, np.zeros_like(share)
     for step in steps[:18]:
         for skew in (-0.35, 0.0, 0.35):
-            share = np.clip(step * (1 + skew * (2 * x - 1)), 0, 1)
-            at = share[inner] * (len(steps) - 1)
-            score = cv2.remap(rise, inner[None].astype(np.float32), at[None].astype(np.float32), cv2.INTER_LINEAR).mean()
-            score -= 0.15 * step + 0.05 * abs(skew)
+            height = np.asarray(np.clip(step * (1 + skew * (2 * share - 1)), 0, 1), np.float32)
+            along = height[inner.astype(int)] * np.float32(len(steps) - 1)
+            score = float(cv2.remap(rise, inner[None], along[None], cv2.INTER_LINEAR).mean()) - 0.15 * step - 0.05 * abs(skew)
             if score > best:
-                best, found = score, upper - share * highest - 0.015 * unit * arch
-    # to the top of what is dark there: the family of curves is coarse, lashes and paint are not
-    own = np.maximum(own[:, 0], 8)
-    rows = found - np.linspace(0, 0.1, 21)[:, None] * unit * arch
-    seen = view.at(np.broadcast_to(lid.u, rows.shape), rows)[:, :, 0]
-    dark = np.minimum.accumulate(np.clip((0.9 - seen / own) / 0.15, 0, 1), 0)
-    height = _smooth(dark.mean(0)[:, None], _POINTS / 13)[:, 0] * 0.1 * unit * arch
-    return np.asarray(found - height, np.float32)
-
-
-def _hung(view: _View, root: Float, dark: Float, u: Float, above: Float) -> Float:
-    """Of what is dark (h, w), as much as hangs together with the lashes below it: not a brow, nor the rim of glasses."""
-    lid = view.lid
-    steps = np.arange(0, 0.3 * lid.unit, max(0.008 * lid.unit, 0.5), dtype=np.float32)
-    rows = root - steps[:, None]
-    seen = view.at(np.broadcast_to(lid.u, rows.shape), rows, dark)
-    seen[steps < 0.01 * lid.unit] = 1
-    hung = np.minimum.accumulate(seen, 0)
-    x = np.clip(u / lid.u[-1] * (_POINTS - 1), 0, _POINTS - 1)
-    y = np.maximum(above, 0) / (steps[1] - steps[0])
-    found = cv2.remap(hung, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.where(above > 0, np.minimum(dark, found), dark).astype(np.float32)
+                best, at = score, height
+    found = upper - at * highest - 0.015 * unit * arch
+    rows = found - np.linspace(0, _REFINED, 21)[:, None] * unit * arch
+    dark = np.clip((0.9 - eye.at(u, rows)[:, :, 0] / bright) / 0.15, 0, 1)
+    height = smooth(np.minimum.accumulate(dark, 0).mean(0)[:, None], POINTS / 13)[:, 0]
+    return np.asarray(found - height * _REFINED * unit * arch, np.float32)
