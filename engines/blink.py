@@ -26,6 +26,7 @@ _RAISE = 0.14  # of the opening: how far the lower lid comes up
 _OPAQUE = 0.3  # from this closure on the lid hides the eye
 _LIT = np.array([0.45, 0.12, 0.35], np.float32)
 """How much of the skin below the eye is in a closed lid's Y, U and V: fitted to people who blink."""
+_PAINT = 14.0  # of 255: skin whose colours differ by this is painted above, or below
 _BULGE, _UNDER = 0.03, 0.12  # of its brightness: how much brighter a lid is in its middle, and darker at its edge
 _SOFT, _LONG = 0.13, 0.15  # IOD: how far above the lashes' place the new skin fades out, and lashes are taken away
 _THIN, _THICK = 0.03, 0.05  # IOD: how thick the line of lashes is
@@ -140,7 +141,9 @@ def _skin(eye: Socket, at: _Pixels, clean: Float, edge: Float) -> Float:
     """The lid's skin (h, w, 3): what is seen above the lashes, drawn down to the edge (h, w), in the light that is below the eye."""
     unit, opening = eye.lid.unit, eye.lid.opening
     skin = eye.at(at.u, at.root - np.maximum(at.above, 0.03 * unit), clean)
-    skin += face.ease((0.11 * unit - at.above) / (0.11 * unit + 0.5 * opening))[:, :, None] * _LIT * (at.below - at.own)
+    other = at.below - at.own
+    other[:, :, 1:] *= np.exp(-(other[:, :, 1:] ** 2).sum(-1, keepdims=True) / _PAINT**2)
+    skin += face.ease((0.11 * unit - at.above) / (0.11 * unit + 0.5 * opening))[:, :, None] * _LIT * other
     down = np.clip(-at.above / np.maximum(edge - at.root, 1e-3), 0, 1)
     skin[:, :, 0] *= 1 + _BULGE * np.sin(np.pi * down) - _UNDER * face.ease(down)
     cheek = eye.at(at.u, at.v + at.opening + 0.08 * unit)[:, :, 0]
