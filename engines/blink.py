@@ -26,7 +26,9 @@ _RAISE = 0.14  # of the opening: how far the lower lid comes up
 _OPAQUE = 0.3  # from this closure on the lid hides the eye
 _LIT = np.array([0.45, 0.12, 0.35], np.float32)
 """How much of the skin below the eye is in a closed lid's Y, U and V: fitted to people who blink."""
-_PAINT = 14.0  # of 255: skin whose colours differ by this is painted above, or below
+_OVERHUNG = 0.85  # how much of the skin below the eye is in a lid under a brow that hides it
+_PRIOR = np.float32(0.1)  # as much weight as a mean has where there is little to be seen
+_PAINT = 18.0  # of 255: skin whose colours differ by this is painted, or in another light, and not like that below
 _BULGE, _UNDER = 0.03, 0.12  # of its brightness: how much brighter a lid is in its middle, and darker at its edge
 _SOFT, _LONG = 0.13, 0.15  # IOD: how far above the lashes' place the new skin fades out, and lashes are taken away
 _THIN, _THICK = 0.03, 0.05  # IOD: how thick the line of lashes is
@@ -80,18 +82,24 @@ class _Pixels:
 
 def _pixels(eye: Socket) -> _Pixels:
     lid, unit = eye.lid, eye.lid.unit
-    upper, low, crease, fold = lid.curves
+    upper, low, crease, fold, brow = lid.curves
     shares = np.linspace(0, 1, 12, dtype=np.float32)[:, None]
     end = np.maximum(np.minimum(crease, lid.root - 0.05 * unit), fold)
     start = lid.root - 0.015 * unit
+    if lid.glasses:  # below their rim
+        end = np.maximum(end, start - _BEHIND * unit)
     own = eye.skin(start + shares * (end - start), 0.6, 0.9)
     below = eye.skin(low + (0.07 + 0.11 * shares) * unit, 0.4, 0.8)
     below[:, 0] = np.clip(below[:, 0], 0.6 * own[:, 0], 1.7 * own[:, 0] + 4)  # a rim, or the sun
+    # where no skin is seen between eye and brow, what is there is hair, or its shade
+    bright = eye.skin(lid.root + shares * (np.minimum(brow, lid.root) - lid.root), 0.85, 1)[:, :1]
+    hidden = np.clip((0.8 - bright / np.maximum(below[:, :1], 8)) / 0.2, 0, 1)
+    own = np.asarray(own + _OVERHUNG * hidden * (below - own), np.float32)
     start = upper + 0.01 * unit
     rows = start + np.linspace(0, 1, 8, dtype=np.float32)[:, None] * (lid.root - start)
     seen = eye.at(np.broadcast_to(lid.u, rows.shape), rows)
-    lash = np.take_along_axis(seen, seen[:, :, :1].argmin(0)[None], 0)[0]
-    lash = smooth(np.where(lash[:, :1] < own[:, :1], lash, own), POINTS / 20)
+    dark = np.take_along_axis(seen, seen[:, :, :1].argmin(0)[None], 0)[0]
+    lash = smooth(np.where(dark[:, :1] < own[:, :1], dark, own), POINTS / 20)
     u, v = eye.grid()
     at = np.clip(u / lid.u[-1] * (POINTS - 1), 0, POINTS - 1)
     lines = [np.ascontiguousarray(line.reshape(1, POINTS, -1)) for line in (upper, low, fold, lid.root, own, below, lash)]
@@ -132,9 +140,9 @@ def _clean(eye: Socket, at: _Pixels) -> Float:
     is_skin = face.ease(np.asarray((eye.part[:, :, 0] / np.maximum(at.own[:, :, 0], 1) - 0.55) / 0.4, np.float32))
     is_skin *= (at.above > 0.005 * unit) & (at.above < 0.25 * unit)
     blur = max(0.03 * unit, 0.7)
-    weight = cv2.GaussianBlur(is_skin, (0, 0), blur)[:, :, None] + np.float32(1e-4)
-    mean = cv2.GaussianBlur(eye.part * is_skin[:, :, None], (0, 0), blur) / weight
-    return np.asarray(at.own + np.clip(weight / 0.01 - 1, 0, 1) * (mean - at.own), np.float32)
+    weight = cv2.GaussianBlur(is_skin, (0, 0), blur)[:, :, None]
+    seen = cv2.GaussianBlur(eye.part * is_skin[:, :, None], (0, 0), blur)
+    return np.asarray((seen + _PRIOR * at.own) / (weight + _PRIOR), np.float32)
 
 
 def _skin(eye: Socket, at: _Pixels, clean: Float, edge: Float) -> Float:
@@ -142,7 +150,7 @@ def _skin(eye: Socket, at: _Pixels, clean: Float, edge: Float) -> Float:
     unit, opening = eye.lid.unit, eye.lid.opening
     skin = eye.at(at.u, at.root - np.maximum(at.above, 0.03 * unit), clean)
     other = at.below - at.own
-    other[:, :, 1:] *= np.exp(-(other[:, :, 1:] ** 2).sum(-1, keepdims=True) / _PAINT**2)
+    other *= np.exp(-(other[:, :, 1:] ** 2).sum(-1, keepdims=True) / _PAINT**2)
     skin += face.ease((0.11 * unit - at.above) / (0.11 * unit + 0.5 * opening))[:, :, None] * _LIT * other
     down = np.clip(-at.above / np.maximum(edge - at.root, 1e-3), 0, 1)
     skin[:, :, 0] *= 1 + _BULGE * np.sin(np.pi * down) - _UNDER * face.ease(down)
@@ -156,7 +164,8 @@ def _skin(eye: Socket, at: _Pixels, clean: Float, edge: Float) -> Float:
 def _cover(eye: Socket, at: _Pixels, skin: Float) -> Float:
     """How much of the lid's skin is seen (h, w): over the eye, where the lashes grew, and over the lashes above that."""
     unit = eye.lid.unit
-    soft, far = (np.minimum(most * unit, share * (at.root - at.fold)) * at.arch + 0.5 for most, share in ((_SOFT, 0.8), (_LONG, 1)))
+    room = np.maximum(at.root - at.fold, 0)
+    soft, far = (np.minimum(most * unit, share * room) * at.arch + 0.5 for most, share in ((_SOFT, 0.8), (_LONG, 1)))
     if eye.lid.glasses:
         soft = far = np.minimum(_BEHIND * unit * at.arch + 0.5, soft)
     dark = np.asarray(np.clip((0.96 - eye.part[:, :, 0] / np.maximum(skin[:, :, 0], 1)) / 0.2, 0, 1), np.float32)

@@ -19,21 +19,23 @@ Float = NDArray[np.float32]
 _EYES = (
     (
         (33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133),
-        (247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189),
+        (247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189), (46, 53, 52, 65, 55),
     ),
     (
         (263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362),
-        (467, 260, 259, 257, 258, 286, 414), (342, 445, 444, 443, 442, 441, 413),
+        (467, 260, 259, 257, 258, 286, 414), (342, 445, 444, 443, 442, 441, 413), (276, 283, 282, 295, 285),
     ),
 )  # fmt: skip
-"""Upper lid, lower lid, the lid's crease, and the fold below the brow, of each eye."""
+"""Upper lid, lower lid, the lid's crease, the fold below the brow, and the brow's lower edge, of each eye."""
 _BARE = (4, 5, 50, 280, 205, 425, 151, 9, 118, 347)  # on nose, cheeks and forehead: skin that glasses do not cover
 _NARROW, _FEW = 0.08, 2.5  # IOD, pixels: an eye that is less open stays as it is
+_UNDER_BROW = 0.05  # IOD: hair may grow as far below a brow's edge
+_SHORT = 0.22  # IOD: and so does one that is seen from so far aside that it is no wider
 _FAINT, _LIGHT = 0.22, 0.1  # of the skin's brightness: an eye with less contrast, or whose darkest is no darker, is not seen
 _LENS_FAINT, _LENS_LIGHT, _TINTED, _ASIDE = 0.27, 0.3, 0.5, 18.0  # the same behind a lens; its brightness to bare skin's; degrees
 POINTS = 65  # of a curve
 BELOW = 0.2  # IOD: how far below the lower lid it is still felt
-_LASHES, _REFINED = 0.13, 0.1  # IOD: how far above the landmarks lashes may end; and above where they are first thought to end
+_LASHES, _REFINED = 0.17, 0.1  # IOD: how far above the landmarks lashes may end; and above where they are first thought to end
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Lid:
     u: Float
     """(M,) where the curves are known, rising from 0."""
     curves: Float
-    """(4, M) the v of the upper lid, the lower lid, the lid's crease, and the fold below the brow."""
+    """(5, M) the v of the upper lid, the lower lid, the lid's crease, the fold below the brow, and the brow's lower edge."""
     unit: float
     """Pixels in an IOD."""
     root: Float
@@ -79,7 +81,7 @@ def lids(picture: Picture, landmarks: Float) -> list[Lid]:
     """
     glasses = wears_glasses(picture, landmarks)
     both = [_lid(landmarks, eye, glasses) for eye in _EYES]
-    if not all(lid.opening > max(_FEW, _NARROW * lid.unit) for lid in both):
+    if not all(lid.opening > max(_FEW, _NARROW * lid.unit) and lid.u[-1] > _SHORT * lid.unit for lid in both):
         return []
     if glasses and abs(np.degrees(face.angles(face.pose(landmarks))[0])) > _ASIDE:
         return []  # a rim may lie across the eye
@@ -103,8 +105,9 @@ def _lid(landmarks: Float, lines: Sequence[Sequence[int]], glasses: bool) -> Lid
         curves.append(smooth(np.interp(u, points[:, 0], points[:, 1])[:, None], 2.0)[:, 0])
     unit = float(face.iod(landmarks))
     curves[1] = np.maximum(curves[1], curves[0])
-    curves[2] = np.minimum(curves[2], curves[0] - 0.02 * unit)
-    curves[3] = np.minimum(curves[3], curves[2] - 0.02 * unit)
+    brow = curves[4]
+    for at in (2, 3):
+        curves[at] = np.minimum(np.maximum(curves[at], brow + _UNDER_BROW * unit), curves[at - 1 if at > 2 else 0] - 0.02 * unit)
     return Lid(left, along.astype(np.float32), u, np.stack(curves), unit, curves[0], glasses)
 
 
@@ -126,7 +129,7 @@ def _is_seen(eye: Socket, bare: float) -> bool:
     lid = eye.lid
     if not eye.part.size:
         return False
-    upper, low, _, _ = lid.curves
+    upper, low, *_ = lid.curves
     middle = np.s_[:, POINTS // 8 : -POINTS // 8]
 
     def luma(lines: Float) -> Float:
@@ -201,18 +204,18 @@ def _root(eye: Socket) -> Float:
     and no skin below; from there, the top of what is dark. Behind glasses a rim would be taken for lashes: there landmarks do.
     """
     lid, unit, arch = eye.lid, eye.lid.unit, eye.lid.arch
-    upper, _, _, fold = lid.curves
+    upper, _, _, fold, _ = lid.curves
     if lid.glasses:
         return np.asarray(upper - 0.02 * unit * arch, np.float32)
     share = lid.u / lid.u[-1]
     steps = np.linspace(0, 1, 21, dtype=np.float32)
-    highest = np.minimum(_LASHES * unit, 0.8 * (upper - fold)) * arch
+    highest = np.minimum(_LASHES * unit, 0.9 * (upper - fold)) * arch
     rows = upper - steps[:, None] * highest
     u = np.broadcast_to(lid.u, rows.shape)
     over, under = (eye.at(u, rows + shift * unit)[:, :, 0] for shift in (-0.03, 0.03))
     seen = eye.at(u, rows)
     on = seen[:, :, 0]
-    own = eye.skin(upper - np.linspace(0.15, 1, 12)[:, None] * np.maximum(upper - fold, 0.1 * unit), 0.5, 0.85)
+    own = eye.skin(upper - np.linspace(0.4, 1, 12)[:, None] * np.maximum(upper - fold, 0.12 * unit), 0.4, 0.8)
     bright = np.maximum(own[:, 0], 8)
     rise = (over - on - np.maximum(on - under, 0)) / (0.3 * np.maximum(np.percentile(on, 80, 0), 8))
     rise = cv2.blur(np.clip(rise, -1, 1), (5, 1))
@@ -224,11 +227,11 @@ def _root(eye: Socket) -> Float:
         for skew in (-0.35, 0.0, 0.35):
             height = np.asarray(np.clip(step * (1 + skew * (2 * share - 1)), 0, 1), np.float32)
             along = height[inner.astype(int)] * np.float32(len(steps) - 1)
-            score = float(cv2.remap(rise, inner[None], along[None], cv2.INTER_LINEAR).mean()) - 0.15 * step - 0.05 * abs(skew)
+            score = float(cv2.remap(rise, inner[None], along[None], cv2.INTER_LINEAR).mean()) - 0.2 * step - 0.05 * abs(skew)
             if score > best:
                 best, at = score, height
     found = upper - at * highest - 0.015 * unit * arch
     rows = found - np.linspace(0, _REFINED, 21)[:, None] * unit * arch
-    dark = np.clip((0.9 - eye.at(u, rows)[:, :, 0] / bright) / 0.15, 0, 1)
+    dark = np.clip((0.94 - eye.at(u, rows)[:, :, 0] / bright) / 0.15, 0, 1)
     height = smooth(np.minimum.accumulate(dark, 0).mean(0)[:, None], POINTS / 13)[:, 0]
-    return np.asarray(found - height * _REFINED * unit * arch, np.float32)
+    return np.asarray(np.maximum(found - height * _REFINED * unit * arch, fold), np.float32)

@@ -290,7 +290,7 @@ def test_a_lid_closes_behind_glasses(rim: tuple[int, int, int]) -> None:
     assert np.abs(after - before)[rims].max() <= 2
     assert np.abs(after - before)[eyes_of(landmarks)].mean() > 15
     without = planes(closed(bare, landmarks))[0].astype(int)
-    assert np.abs(after - without)[eyes_of(landmarks)].mean() < 15  # and is the same lid
+    assert np.abs(after - without)[eyes_of(landmarks)].mean() < 20  # and is the same lid
 
 
 @pytest.mark.parametrize("lens", [(12, 12, 14), (60, 40, 34), (40, 60, 110), (190, 200, 215)], ids=["black", "brown", "blue", "mirror"])
