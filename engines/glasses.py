@@ -15,19 +15,20 @@ from native.planes import planes
 
 Float = NDArray[np.float32]
 
-_BROW, _RIDGE = 9, 195  # landmarks between which a bridge lies
+_RIDGE = (9, 8, 168, 6, 197, 195)  # landmarks down the nose, from between the brows to where a bridge cannot lie
 _ROWS, _HALF_WIDTH, _LINE = 60, 0.07, 0.06  # looked at; IOD; IOD: half a line's height
-_SHARP, _COLOURED = 0.16, 5.0  # share of the brightness; of 255
+_SHARP, _COLOURED = 0.15, 5.0  # share of the brightness; of 255
 
 
 def wears_glasses(picture: Picture, landmarks: Float) -> bool:
     """Whether the face (478, 3) in a picture (I420) wears glasses with a bridge that can be seen."""
     unit = float(face.iod(landmarks))
-    top, tip = landmarks[_BROW, :2], landmarks[_RIDGE, :2]
-    down = (tip - top) / max(float(np.linalg.norm(tip - top)), 1e-3)
-    across = np.array([down[1], -down[0]], np.float32) * _HALF_WIDTH * unit
-    at = top + np.linspace(0, 1, _ROWS)[:, None, None] * (tip - top) + np.linspace(-1, 1, 9)[None, :, None] * across
-    rows = max(1, round(_LINE * unit * _ROWS / max(float(np.linalg.norm(tip - top)), 1e-3)))
+    ridge = landmarks[list(_RIDGE), :2]
+    passed = np.append(0, np.cumsum(np.linalg.norm(np.diff(ridge, axis=0), axis=1)))
+    middle = np.column_stack([np.interp(np.linspace(0, passed[-1], _ROWS), passed, ridge[:, k]) for k in (0, 1)])
+    one, other = face.eye_centres(landmarks)[:, :2]
+    at = middle[:, None] + np.linspace(-_HALF_WIDTH, _HALF_WIDTH, 9)[None, :, None] * (other - one)
+    rows = max(1, round(_LINE * unit * _ROWS / max(float(passed[-1]), 1e-3)))
     if 2 * rows >= _ROWS:
         return False
     low = np.maximum(np.floor(at.min((0, 1)) / 2).astype(int) * 2 - 8, 0)
