@@ -27,6 +27,7 @@ _OPAQUE = 0.3  # from this closure on the lid hides the eye
 _LIT = np.array([0.45, 0.12, 0.35], np.float32)
 """How much of the skin below the eye is in a closed lid's Y, U and V: fitted to people who blink."""
 _OVERHUNG = 0.85  # how much of the skin below the eye is in a lid under a brow that hides it
+_GREY = np.array([0, 128, 128], np.float32)  # Y, U and V of what has no light
 _PRIOR = np.float32(0.1)  # as much weight as a mean has where there is little to be seen
 _PAINT = 18.0  # of 255: skin whose colours differ by this is painted, or in another light, and not like that below
 _BULGE, _UNDER = 0.03, 0.12  # of its brightness: how much brighter a lid is in its middle, and darker at its edge
@@ -90,10 +91,11 @@ def _pixels(eye: Socket) -> _Pixels:
         end = np.maximum(end, start - _BEHIND * unit)
     own = eye.skin(start + shares * (end - start), 0.6, 0.9)
     below = eye.skin(low + (0.07 + 0.11 * shares) * unit, 0.4, 0.8)
-    below[:, 0] = np.clip(below[:, 0], 0.6 * own[:, 0], 1.7 * own[:, 0] + 4)  # a rim, or the sun
+    share = np.clip(below[:, :1], 0.6 * own[:, :1], 1.7 * own[:, :1] + 4) / np.maximum(below[:, :1], 1)  # not a rim, nor the sun
+    below = np.asarray(_GREY + share * (below - _GREY), np.float32)
     # where no skin is seen between eye and brow, what is there is hair, or its shade
     bright = eye.skin(lid.root + shares * (np.minimum(brow, lid.root) - lid.root), 0.85, 1)[:, :1]
-    hidden = np.clip((0.8 - bright / np.maximum(below[:, :1], 8)) / 0.2, 0, 1)
+    hidden = smooth(np.clip((0.8 - bright / np.maximum(below[:, :1], 8)) / 0.2, 0, 1), POINTS / 6)
     own = np.asarray(own + _OVERHUNG * hidden * (below - own), np.float32)
     start = upper + 0.01 * unit
     rows = start + np.linspace(0, 1, 8, dtype=np.float32)[:, None] * (lid.root - start)
