@@ -230,10 +230,9 @@ def _from_where(field: _Field, move: Float, breath: float) -> Float:
     shift = field.head @ (move - np.eye(3, 4, dtype=np.float32))[:2].T
     shift[:, :, 1] += breath * field.chest
     back = -shift
-    for _ in range(3):  # the movement is known where it starts, not where it ends: look again from there
-        at = (field.place + back - field.place[0, 0]) / field.step
-        x, y = np.ascontiguousarray(at[:, :, 0]), np.ascontiguousarray(at[:, :, 1])
-        back = -np.asarray(cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    for _ in range(2):  # the movement is known where it starts, not where it ends: look again from there
+        at = np.asarray((field.place + back - field.place[0, 0]) / field.step, np.float32)
+        back = -cv2.remap(shift, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return back
 
 
