@@ -30,7 +30,7 @@ _OVERHUNG = 0.85  # how much of the skin below the eye is in a lid under a brow 
 _GREY = np.array([0, 128, 128], np.float32)  # Y, U and V of what has no light
 _PRIOR = np.float32(0.1)  # as much weight as a mean has where there is little to be seen
 _PAINT = 18.0  # of 255: skin whose colours differ by this is painted, or in another light, and not like that below
-_BULGE, _UNDER = 0.03, 0.12  # of its brightness: how much brighter a lid is in its middle, and darker at its edge
+_BULGE, _UNDER = 0.03, 0.05  # of its brightness: how much brighter a lid is in its middle, and darker at its edge
 _SOFT, _LONG = 0.13, 0.15  # IOD: how far above the lashes' place the new skin fades out, and lashes are taken away
 _THIN, _THICK = 0.03, 0.05  # IOD: how thick the line of lashes is
 _BEHIND = 0.03  # IOD: the most that is touched above a lid behind glasses
@@ -89,7 +89,7 @@ def _pixels(eye: Socket) -> _Pixels:
     start = lid.root - 0.015 * unit
     if lid.glasses:  # below their rim
         end = np.maximum(end, start - _BEHIND * unit)
-    own = eye.skin(start + shares * (end - start), 0.6, 0.9)
+    own = eye.skin(start + shares * (end - start), 0.7, 0.95)
     below = eye.skin(low + (0.07 + 0.11 * shares) * unit, 0.4, 0.8)
     share = np.clip(below[:, :1], 0.6 * own[:, :1], 1.7 * own[:, :1] + 4) / np.maximum(below[:, :1], 1)  # not a rim, nor the sun
     below = np.asarray(_GREY + share * (below - _GREY), np.float32)
@@ -139,7 +139,7 @@ def _lowered(eye: Socket, shut: float) -> Float:
 def _clean(eye: Socket, at: _Pixels) -> Float:
     """The skin above the eye (h, w, 3), without lashes and brow: a mean of what is near and bright enough to be skin."""
     unit = eye.lid.unit
-    is_skin = face.ease(np.asarray((eye.part[:, :, 0] / np.maximum(at.own[:, :, 0], 1) - 0.55) / 0.4, np.float32))
+    is_skin = face.ease(np.asarray((eye.part[:, :, 0] / np.maximum(at.own[:, :, 0], 1) - 0.75) / 0.25, np.float32))
     is_skin *= (at.above > 0.005 * unit) & (at.above < 0.25 * unit)
     blur = max(0.03 * unit, 0.7)
     weight = cv2.GaussianBlur(is_skin, (0, 0), blur)[:, :, None]

@@ -300,6 +300,15 @@ def test_behind_dark_glasses_nothing_blinks(lens: tuple[int, int, int]) -> None:
     assert lids(from_rgb(rgb), landmarks) == []
 
 
+def test_nobody_winks() -> None:
+    bare, landmarks = painted()
+    one = bare.copy()
+    cover = landmarks[[33, 133], :2].astype(int)
+    one[cover[:, 1].min() - 30 : cover[:, 1].max() + 30, cover[:, 0].min() - 15 : cover[:, 0].max() + 15] = (30, 26, 24)
+    assert len(lids(from_rgb(bare), landmarks)) == 2
+    assert lids(from_rgb(one), landmarks) == []
+
+
 def test_a_loop_with_dark_glasses_never_blinks() -> None:
     bare, landmarks = painted()
     rgb, _ = with_glasses(bare, landmarks, (12, 12, 14), (20, 20, 24))
