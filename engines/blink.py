@@ -3,8 +3,7 @@
 A lid that comes down unrolls skin that was hidden in its fold. Its colour is that of the lid's own skin, seen between lashes and
 brow, lit as the skin below the eye is: a made-up lid stays made up, a lid in shade stays in shade. Light and colour of a place
 are taken from the same pixels, never from lashes, iris or white: these are greyer than skin. The lashes, with what is painted on
-them, leave their old place and hang at the new edge. The eye itself stays where it is, and so do brows, the rims of glasses and
-what is behind them.
+them, leave their old place and hang at the new edge. The eye itself stays where it is, and so do brows and the rims of glasses.
 """
 
 from __future__ import annotations
