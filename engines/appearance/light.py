@@ -13,7 +13,7 @@ from engines.spec import Float
 _CHEEKS = ((205, 50, 187, 207, 216, 206), (425, 280, 411, 427, 436, 426))
 _LUMA = np.array([0.299, 0.587, 0.114])
 # Fitted on open mouths of 75 people: logarithms of a bright tooth's luminance over the skin's, and of its red and blue over its green.
-_LUMINANCE, _MIDDLING = (0.300, -0.390), 130
+_LUMINANCE, _MIDDLING = (0.290, -0.390), 130
 _RED, _BLUE = (-0.112, 0.885), (0.046, 0.485)
 _SIDES = 0.7  # of the difference between the cheeks, how much is between the teeth: they are more in the middle
 

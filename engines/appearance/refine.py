@@ -32,7 +32,7 @@ class Refiner:
         """A picture (I420) that was made as asked, corrected where the mask `alpha` of its patch (h, w) is above 0."""
         view = self._views.of(asked, picture)
         said = self._net.run(inputs(view))
-        return laid(picture, view, said["flow"][0], said["added"][0], asked.corner, alpha, INSIDE * (1 - asked.missing))
+        return laid(picture, view, said["flow"][0], said["added"][0], asked.corner, alpha, INSIDE * (1 - asked.missing / 2))
 
 
 class RefinedAppearance(WarpAppearance):
