@@ -34,8 +34,8 @@ from benchmarks import pictures
 from engines import face
 from engines.actor import Actor
 from engines.appearance.config import WarpConfig
-from engines.appearance.layout import vertices
-from engines.appearance.mesh import mesh, visible
+from engines.appearance.layout import at_rest, vertices
+from engines.appearance.mesh import mesh, seen_values, visible
 from engines.appearance.references import costs
 from engines.enrol import Follower, Tracks, check, make_actor
 from engines.frames import Frames, Picture, write_frames
@@ -130,8 +130,9 @@ def make_masked(clip: Clip) -> tuple[Actor, Masked]:
 
 def alpha_of(actor: Actor, index: int, motion: Float) -> Float:
     """The mask (H, W) of a frame for a motion."""
-    target = vertices(actor, mesh(), index, motion)
-    return mesh_values(target[:, :2], visible(mesh().triangles, target[None])[0], mesh().values, (actor.size[1], actor.size[0]))[:, :, 0]
+    target, values = vertices(actor, mesh(), index, motion), seen_values(mesh(), actor.poses[index])
+    seen = visible(mesh(), target[None], face.from_head(at_rest(actor, mesh()), actor.poses[index])[None])[0]
+    return mesh_values(target[:, :2], seen, values, (actor.size[1], actor.size[0]))[:, :, 0]
 
 
 def make_engine(appearance: str) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor
 from engines.appearance.layout import vertices
-from engines.appearance.mesh import mesh
+from engines.appearance.mesh import mesh, seen_values
 from native.planes import to_rgb
 from native.warp.cpu import mesh_values
 
@@ -34,7 +34,7 @@ def sheet(actor: Actor, height: int = 640) -> Picture:
     rgb = to_rgb(actor.frames[index])
     neutral = face.motion_of(actor.neutral)
     target = vertices(actor, mesh(), index, neutral)[:, :2]
-    alpha = mesh_values(target, mesh().triangles, mesh().values, rgb.shape[:2])[:, :, :1]
+    alpha = mesh_values(target, mesh().triangles, seen_values(mesh(), actor.poses[index]), rgb.shape[:2])[:, :, :1]
     shown = (rgb + 0.35 * alpha * (np.array(_BLUE) - rgb)).astype(np.uint8)
     scale = height / rgb.shape[0]
     shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -38,6 +38,8 @@ class WarpConfig:
     """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
     resting: tuple[float, float] = (0.012, 0.03)
     """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
+    lap: float = 0.03
+    """By how much lips that meet are laid over each other where references have them apart."""
     stretch: float = 1.3
     """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
 

@@ -5,7 +5,7 @@ Upper teeth are the head's and stay while lips move; lower teeth and the tongue 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from engines.appearance import teeth
 from engines.appearance.config import WarpConfig
 from engines.spec import Float
 from native.interior.op import interior
-from native.interior.profile import ROWS
+from native.interior.profile import EDGE, LOW_EDGE, LOWER, ROWS, SHADE, TONGUE, UPPER
 
 _RING = [face.LIPS.index(point) for point in face.INNER_LIPS]
 _LOWER, _UPPER = slice(0, 11), [10, *range(11, 20), 0]  # of the ring: corner to corner, the corners in both
@@ -28,6 +28,7 @@ _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
 _SHARPEST = 1.6  # pixels over which an edge goes
 _SHUT = 0.018  # a mouth less open shows no inside
+_LINE, _LINE_SHARE, _LINE_SHADE = 0.034, 0.75, 0.5  # of lips that meet: how wide, how opaque and how bright their shadow is
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 
 
@@ -49,6 +50,22 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) ->
     """
     stretched = np.clip((opening - np.maximum(config.stretch * shown, _SHUT)) / (0.012 + 0.3 * shown), 0, 1)
     return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
+
+
+def meets(config: WarpConfig, opening: float, shown: float) -> float:
+    """How much of the line is to be drawn where lips meet, `opening` apart, that references have `shown` apart: 0..1."""
+    return _LINE_SHARE * float(np.clip((shown - opening) / (2 * config.lap) - 0.5, 0, 1) * np.clip(2 - opening / _SHUT, 0, 1))
+
+
+def where_lips_meet(inside: Inside) -> Inside:
+    """The shadow between lips that meet, in place of a mouth's inside: a thin line that ends at the corners."""
+    profile = inside.profile.copy()
+    middle = profile[LOWER].copy()  # the lower lip lies over the upper one
+    half = np.float32(_LINE / 2) * np.sqrt(np.sin(np.linspace(0, np.pi, profile.shape[1], dtype=np.float32)).clip(0, 1))
+    profile[UPPER], profile[LOWER] = middle - half, middle + half
+    profile[EDGE], profile[LOW_EDGE], profile[TONGUE] = middle - 1, middle + 1, middle + 1  # neither teeth nor tongue
+    profile[SHADE] = _LINE_SHADE
+    return replace(inside, profile=profile)
 
 
 def draw_interior(patch: NDArray[np.uint8], inside: Inside, light: Float, unit: float, share: float) -> NDArray[np.uint8]:
