@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from engines import face
-from engines.actor import Actor
+from engines.actor import Actor, References
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import WarpAppearance
 from engines.appearance.interior import missing
+from engines.appearance.light import lights
 from engines.person import PRESENTER, Mouth, shape
 from engines.spec import Float
 from native.interior.profile import ROWS
@@ -90,6 +92,25 @@ def test_teeth_are_in_the_light_of_the_skin() -> None:
     assert (half[0] < 0.9 * half[1]).all()  # light from one side
     dark = mouth(photo(lambda picture: (picture * 0.4).astype(np.uint8)), WIDE)
     assert dark[:80].max() < 0.75 * mouth(photo(), WIDE)[:80].max()
+
+
+def test_teeth_have_the_colour_of_those_that_references_show() -> None:
+    actor = small_actor()
+    wide = int(np.argmax(actor.references.opening))
+    solid = face.from_head(face.with_motion(actor.neutral, actor.references.motion[wide]), actor.poses[actor.references.frame[wide]])
+    crop = actor.references.crops[wide]
+    outline = (solid[list(face.INNER_LIPS), :2] - crop[:2]) * crop[2]
+
+    def light(colour: tuple[int, int, int]) -> Float:
+        kept = {name: getattr(actor.references, name)[[wide]] for name in ("frame", "crops", "motion")}
+        pictures = actor.references.pictures[[wide]].copy()
+        cv2.fillPoly(pictures[0], [outline.round().astype(np.int32)], colour)
+        return lights(replace(actor, references=References(pictures=pictures, **kept)))[0].mean(0)
+
+    dark, white, yellow = light((60, 20, 20)), light((250, 250, 250)), light((250, 235, 170))
+    assert yellow[2] < 0.8 * white[2]
+    assert abs(yellow[1] - white[1]) < 0.1 * white[1]
+    assert (white > dark).all()  # of what is no tooth nothing is learned
 
 
 def test_nothing_flickers_when_a_mouth_opens_slowly() -> None:
