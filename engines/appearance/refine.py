@@ -17,7 +17,7 @@ from native.composite.op import composite
 INSIDE = 0.5
 """How much of the colour is added between the lips: there the net's safest guess is the mean of many mouths, and teeth turn grey.
 
-Where the inside is drawn, none is: what is drawn is sharp and in its light already."""
+Where the inside is drawn it is half of that: the net learned from one that was drawn otherwise."""
 
 
 class Refiner:
