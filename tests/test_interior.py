@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from engines import face
-from engines.actor import Actor
+from engines.actor import Actor, References
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import WarpAppearance
 from engines.appearance.interior import missing
+from engines.appearance.light import lights
 from engines.person import PRESENTER, Mouth, shape
 from engines.spec import Float
 from native.interior.profile import ROWS
@@ -92,12 +94,33 @@ def test_teeth_are_in_the_light_of_the_skin() -> None:
     assert dark[:80].max() < 0.75 * mouth(photo(), WIDE)[:80].max()
 
 
+def test_teeth_have_the_colour_of_those_that_references_show() -> None:
+    actor = small_actor()
+    wide = int(np.argmax(actor.references.opening))
+    solid = face.from_head(face.with_motion(actor.neutral, actor.references.motion[wide]), actor.poses[actor.references.frame[wide]])
+    crop = actor.references.crops[wide]
+    outline = (solid[list(face.INNER_LIPS), :2] - crop[:2]) * crop[2]
+
+    def light(colour: tuple[int, int, int]) -> Float:
+        kept = {name: getattr(actor.references, name)[[wide]] for name in ("frame", "crops", "motion")}
+        pictures = actor.references.pictures[[wide]].copy()
+        cv2.fillPoly(pictures[0], [outline.round().astype(np.int32)], colour)
+        return lights(replace(actor, references=References(pictures=pictures, **kept)))[0].mean(0)
+
+    dark, white, yellow = light((60, 20, 20)), light((250, 250, 250)), light((250, 235, 170))
+    assert yellow[2] < 0.8 * white[2]
+    assert abs(yellow[1] - white[1]) < 0.1 * white[1]
+    assert (white > dark).all()  # of what is no tooth nothing is learned
+
+
 def test_nothing_flickers_when_a_mouth_opens_slowly() -> None:
     actor, engine = photo(), WarpAppearance()
+    lips = face.from_head(face.with_motion(actor.neutral, WIDE), actor.poses[0])[list(face.LIPS), :2]
+    (left, top), (right, bottom) = lips.min(0).astype(int) - 1, lips.max(0).astype(int) + 2
     rest, state, before, steps = face.motion_of(actor.neutral), engine.start(actor), None, []
     for share in np.linspace(0, 0.6, 61, dtype=np.float32):
         (state,), (picture,) = engine.step([state], [0], (rest + share * (WIDE - rest))[None])
-        now = to_rgb(picture).astype(float)
+        now = to_rgb(picture)[top:bottom, left:right].astype(float)
         if before is not None:
             steps.append(np.abs(now - before).max())
         before = now

@@ -43,7 +43,7 @@ class WarpConfig:
     lap: float = 0.03
     """By how much lips that meet are laid over each other where references have them apart."""
     stretch: float = 1.3
-    """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
+    """A mouth may be opened this many times as far as in a reference before its inside counts as not shown."""
 
     def softness(self, unit: float) -> float:
         """The standard deviation, in pixels, under which what is fine is lost. unit: pixels in an IOD."""

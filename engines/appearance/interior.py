@@ -22,7 +22,7 @@ _LOWER, _UPPER = slice(0, 11), [10, *range(11, 20), 0]  # of the ring: corner to
 _CHIN = [face.JAW.index(point) + len(face.LIPS) for point in (152, 148, 377, 175, 199)]
 _LIP = [face.LIPS.index(point) for point in (14, 87, 317)]
 
-_EDGE, _LOW_EDGE = 0.024, 0.045  # of the teeth below the line where the lips meet, the jaw at rest
+_EDGE, _LOW_EDGE = 0.024, 0.036  # of the teeth below the line where the lips meet, the jaw at rest
 _JAW = (0.72, 0.27)  # how far lower teeth go down with the chin and with the lower lip: neither tells it alone
 _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
@@ -122,7 +122,7 @@ def _profile(along: Float, upper: Float, lower: Float, high: teeth.Seen, low: te
         "upper": upper, "lower": lower, "edge": high.edge, "gum": high.gum, "lustre": high.lustre,
         "low_edge": low.edge, "low_gum": low.gum, "low_lustre": low.lustre,
         "tongue": low.line - np.clip(0.85 * (low.line - high.line), 0, 0.34) * low.lit,
-        "shade": gap / (gap + 0.015), "lean": 1 / np.sqrt(1 + np.minimum(steep, 3) ** 2),
+        "shade": gap / (gap + 0.025), "lean": 1 / np.sqrt(1 + np.minimum(steep, 3) ** 2),
     }  # fmt: skip
     return np.stack([rows[row] for row in ROWS]).astype(np.float32)
 

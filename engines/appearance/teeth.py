@@ -74,7 +74,7 @@ def seen(row: Row, height: float, along: Float, to_mouth: Float, size: float, so
     flat = (size * arch + np.array([0, height, row.behind])) @ to_mouth.T
     sides = np.maximum.accumulate(flat[:, 0] + 1e-5 * np.arange(len(flat)))  # what is hidden behind others has no width
     facing, middles = (sides[1:] - sides[:-1]) / (size * steps), (sides[1:] + sides[:-1]) / 2
-    count, lit = len(row.widths), near * face.ease(facing / 0.9)
+    count, lit = len(row.widths), near * face.ease(facing)
     at = np.interp(along, sides, np.arange(len(sides)) / _STEPS, left=-1, right=2 * count)
     tooth = np.clip(np.floor(at), -1, 2 * count)
     there, within = (tooth >= 0) & (tooth < 2 * count), 2 * (at - tooth) - 1
@@ -103,5 +103,5 @@ def _arch(row: Row) -> tuple[Float, Float, Float]:
     half = np.stack([np.interp(at, way, curve[:, 0]), np.zeros(len(at)), np.interp(at, way, curve[:, 1])], 1)
     points = np.concatenate([half[:0:-1] * [-1, 1, 1], half]).astype(np.float32)
     far = ((points[1:, 2] + points[:-1, 2]) / 2).astype(np.float32)
-    near = 1 - 0.7 * face.ease((far - 0.02) / 0.36)
+    near = 1 - 0.7 * face.ease(far / 0.24)
     return points, np.linalg.norm(np.diff(points, axis=0), axis=1), near

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_COLOURS = np.array([[0.35, 0.15, 0.15], [0.84, 0.60, 0.62], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+_COLOURS = np.array([[0.37, 0.17, 0.18], [0.86, 0.62, 0.66], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
 """As in `reference.py`: cavity, tongue, tooth, gum."""
 
 
@@ -39,15 +39,15 @@ def interior(
     opacity = _step(np.minimum(below, above) * lean * sharp + 0.5) * _step(gap * sharp) * np.float32(share)
     opacity *= _step(np.minimum(at, last - at) / grow)
     into = v - tongue
-    flesh, body = _step(into * 10), 0.5 + 0.5 * _step(into * (1 / 0.22))
+    flesh, body = _step(into * (1 / 0.07)), 0.55 + 0.45 * _step(into * (1 / 0.16))
     flesh *= flesh * (3 - 2 * flesh)
     low, high = v - low_edge, edge - v
     cover_low, cover_high = _step(low * sharp + 0.5), _step(high * sharp + 0.5)
     tooth_low, tooth_high = low_lustre * (0.82 + 0.18 * _step(low * (1 / 0.03))), lustre * (0.82 + 0.18 * _step(high * (1 / 0.03)))
     gum_low, gum_high = low_lustre * _step((v - low_gum) * (0.3 * sharp) + 0.5), lustre * _step((gum - v) * (0.3 * sharp) + 0.5)
     lip, rim = _step(1 - below / (0.02 + 0.15 * gap)), _step(1 - above * 25)
-    dim = shade * (1 - 0.4 * lip * lip) * (1 - 0.25 * rim * rim)
-    behind = (1 - cover_high) * (1 - 0.45 * _step(1 + high * 20))
+    dim = shade * (1 - 0.4 * lip * lip) * (1 - 0.15 * rim * rim)
+    behind = (1 - cover_high) * (1 - 0.4 * _step(1 + high * 20))
     cover_low *= behind
     behind -= cover_low
     white = cover_high * (tooth_high - gum_high) + cover_low * (tooth_low - gum_low)

@@ -14,7 +14,7 @@ struct Interior {
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.35f, 0.15f, 0.15f}, FLESH[3] = {0.84f, 0.60f, 0.62f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.37f, 0.17f, 0.18f}, FLESH[3] = {0.86f, 0.62f, 0.66f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
         float last = s.samples - 1, sharp = s.unit / s.soft;
@@ -34,14 +34,14 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * sharp);
             opacity *= step((at < last - at ? at : last - at) / grow);
             if (!(opacity > 0)) continue;
-            float flesh = step((v - here[TONGUE]) / 0.1f), body = 0.5f + 0.5f * step((v - here[TONGUE]) / 0.22f);
+            float flesh = step((v - here[TONGUE]) / 0.07f), body = 0.55f + 0.45f * step((v - here[TONGUE]) / 0.16f);
             flesh *= flesh * (3 - 2 * flesh);
             float low = v - here[LOW_EDGE], high = here[EDGE] - v;
             float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((v - here[LOW_GUM]) * 0.3f * sharp + 0.5f);
-            float cast = 1 - 0.45f * step(1 + high / 0.05f);  // of the upper teeth's shadow
+            float cast = 1 - 0.4f * step(1 + high / 0.05f);  // of the upper teeth's shadow
             float tooth = here[LUSTRE] * (0.82f + 0.18f * step(high / 0.03f)), gum = step((here[GUM] - v) * 0.3f * sharp + 0.5f);
             float lip = step(1 - below / (0.02f + 0.15f * gap)), rim = step(1 - above / 0.04f);
-            float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.25f * rim * rim), made[3];
+            float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.15f * rim * rim), made[3];
             half_bits* pixel = s.patch + 8 * ((u64)(s.y + row) * s.w + s.x + column);
             for (int c = 0; c < 3; c++) {
                 float colour = DARK[c] + flesh * (FLESH[c] * body - DARK[c]);

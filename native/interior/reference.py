@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.35, 0.15, 0.15]), np.array([0.84, 0.60, 0.62]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.37, 0.17, 0.18]), np.array([0.86, 0.62, 0.66]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
@@ -28,18 +28,18 @@ def interior(
             gap, below, above = lower - upper, v - upper, lower - v
             opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * sharp) * step(min(at, last - at) / grow)
             colour = np.zeros(3) + CAVITY
-            way = step((v - tongue) / 0.1)
-            colour += way * way * (3 - 2 * way) * (TONGUE * (0.5 + 0.5 * step((v - tongue) / 0.22)) - colour)
+            way = step((v - tongue) / 0.07)
+            colour += way * way * (3 - 2 * way) * (TONGUE * (0.55 + 0.45 * step((v - tongue) / 0.16)) - colour)
             into = v - low_edge
             tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((v - low_gum) * 0.3 * sharp + 0.5) * (
                 GUM * low_lustre - low_lustre
             )
             colour += step(into * sharp + 0.5) * (tooth - colour)
-            colour *= 1 - 0.45 * step(1 + (edge - v) / 0.05)  # in the upper teeth's shadow
+            colour *= 1 - 0.4 * step(1 + (edge - v) / 0.05)  # in the upper teeth's shadow
             into = edge - v
             tooth = lustre * (0.82 + 0.18 * step(into / 0.03)) + step((gum - v) * 0.3 * sharp + 0.5) * (GUM * lustre - lustre)
             colour += step(into * sharp + 0.5) * (tooth - colour)
-            dim = shade * (1 - 0.4 * step(1 - below / (0.02 + 0.15 * gap)) ** 2) * (1 - 0.25 * step(1 - above / 0.04) ** 2)
+            dim = shade * (1 - 0.4 * step(1 - below / (0.02 + 0.15 * gap)) ** 2) * (1 - 0.15 * step(1 - above / 0.04) ** 2)
             colour *= dim * (light[0] + at / last * (light[1].astype(np.float64) - light[0]))
             old = patch[y + row, x + column].astype(np.float64)
             out[y + row, x + column] = np.floor(old + opacity * (np.clip(colour, 0, 255) - old) + 0.5).astype(np.uint8)
