@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -60,13 +61,14 @@ def length_of(container: InputContainer, stream: VideoStream | AudioStream | Non
 def decoded(
     container: InputContainer, stream: VideoStream | AudioStream, path: Path, warn: Warn = quiet
 ) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """Decoded frames. In MP3 and AAC, where junk between packets is common, some is skipped and said aloud."""
+    """Decoded frames, with alpha if there is any. In MP3 and AAC, where junk between packets is common, some is skipped and said aloud."""
+    decode = _with_alpha(stream) or av.Packet.decode
     forgiving = stream.codec_context.name.startswith(("mp3", "aac"))
     good = bad = 0
     try:
         for packet in container.demux(stream):
             try:
-                frames = packet.decode()
+                frames = decode(packet)
             except av.error.InvalidDataError:
                 bad += 1
                 if not forgiving or bad > 2 + good // 50:
@@ -78,6 +80,16 @@ def decoded(
             warn(f"{path.name} has {bad} damaged packets: skipped.")
     except av.error.FFmpegError as error:
         raise MediaFault(f"{path.name} is damaged: {_words(error)}.", AGAIN) from error
+
+
+def _with_alpha(stream: VideoStream | AudioStream) -> Callable[[Any], Iterable[av.VideoFrame]] | None:
+    """A decoder that minds the second picture that WebM keeps alpha in, where FFmpeg's own does not."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return None
+    decoder = av.VideoCodecContext.create(name, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    return decoder.decode
 
 
 def check_whole(container: InputContainer, stream: VideoStream | AudioStream, path: Path, seconds: float, start: float = 0.0) -> None:

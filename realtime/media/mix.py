@@ -19,23 +19,26 @@ _MEMORY = 0.5  # seconds over which powers are compared
 
 
 @cache
-def sides(names: tuple[str, ...]) -> Float:
-    """(2, C): how much of each channel goes to the left and to the right. Channels that are not known go to both alike."""
-    if len(names) == 1:
-        return np.ones((2, 1), np.float32)
-    known = [name in _SIDES for name in names]
-    table = np.array([_SIDES[name] if all(known) else (1, 1) for name in names], np.float32).T
-    if not all(known):
-        return table / np.float32(len(names))
+def sides(names: tuple[str, ...]) -> Float | None:
+    """(2, C): how much of each channel goes to the left and to the right; None where it is not said what each is for."""
+    if len(names) < 3 or any(name not in _SIDES for name in names):
+        return None
+    table = np.array([_SIDES[name] for name in names], np.float32).T
     return table / np.sqrt(np.maximum((table**2).sum(1, keepdims=True), 1)).astype(np.float32)
 
 
 class Stereo:
     """Any channels as left and right."""
 
-    def __call__(self, block: Float, names: tuple[str, ...]) -> Float:
+    def __init__(self) -> None:
+        self._mono = Mono()
+
+    def __call__(self, block: Float, names: tuple[str, ...], rate: int) -> Float:
         """Samples (C, n) to (2, n)."""
-        return np.repeat(block, 2, 0) if len(block) == 1 else block if names == ("FL", "FR") else sides(names) @ block
+        if len(block) == 2:
+            return block
+        table = sides(names)
+        return np.repeat(self._mono(block, names, rate), 2, 0) if table is None else table @ block
 
 
 class Mono:
@@ -55,9 +58,8 @@ class Mono:
         """Samples (C, n) to (1, n)."""
         if len(block) == 1:
             return block.copy()
-        mix = sides(names).mean(0)
-        if not mix.any():
-            mix = np.full(len(names), 1 / len(names), np.float32)
+        table = sides(names)
+        mix = np.full(len(names), 1 / len(names), np.float32) if table is None or not table.any() else table.mean(0)
         if names != self._names:
             self._names, self._powers, self._weights = names, np.zeros(len(names) + 1, np.float32), None
         taken = mix > 0  # what is for a subwoofer alone is no speech

@@ -42,7 +42,7 @@ def read_sound(
         frames = (frame for frame in decoded(container, stream, path, warn) if isinstance(frame, av.AudioFrame))
         source = _Source(path, container, found)
         blocks = source.blocks(frames)
-        mixed = _for_lips(blocks, found, path, warn) if channels == 1 else _for_ears(blocks, channels)
+        mixed = _for_lips(blocks, found, path, warn) if channels == 1 else _for_ears(blocks, channels, found.rate)
         yield from _resampled(mixed, lambda: source.rate, rate)
         check_whole(container, stream, path, source.read, source.start)
         if source.loud > max(10, source.read * source.rate * 1e-4):
@@ -130,12 +130,12 @@ def _for_lips(blocks: Iterable[tuple[Float, tuple[str, ...]]], found: Survey, pa
         warn(f"No speech is heard in {path.name}: the mouth stays at rest. Check that this is the right file or track, and its level.")
 
 
-def _for_ears(blocks: Iterable[tuple[Float, tuple[str, ...]]], channels: Literal[1, 2] | None) -> Iterator[Sound]:
+def _for_ears(blocks: Iterable[tuple[Float, tuple[str, ...]]], channels: Literal[1, 2] | None, rate: int) -> Iterator[Sound]:
     """As many channels as the first block has, or as are asked for: one or two."""
     stereo = Stereo()
     for block, names in blocks:
         channels = channels or (1 if len(names) == 1 else 2)
-        both = stereo(block, names)
+        both = stereo(block, names, rate)
         yield np.clip(both if channels == 2 else both.mean(0, keepdims=True), -1, 1)
 
 

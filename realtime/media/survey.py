@@ -26,7 +26,7 @@ HEARD_DB = -45.0
 """Decibels of full scale: speech that is quieter is not heard by the engine."""
 _SPEECH_S = 0.5  # seconds as loud as this make it speech
 _LONGEST = 900.0  # seconds that are listened to
-_FAINTEST_DB, _WANTED_DB = -75.0, -26.0  # what is quieter is nothing; where quiet speech is turned up to
+_FAINTEST_DB, _WANTED_DB = -85.0, -26.0  # what is quieter is nothing; where quiet speech is turned up to
 _LIVELY_DB = 12.0  # speech is this much louder than what is between it; noise is not
 _OFFSET = 0.01  # a mean of samples that is a fault of the recorder's
 _STRAY = 0.02  # share of a file in which samples beyond full scale are accidents
@@ -153,7 +153,7 @@ def _listen(container: InputContainer, stream: AudioStream, path: Path, whole: b
 def _scale(found: _Listened, path: Path, warn: Warn) -> float:
     """Floats may go beyond full scale, where other files are clipped: a few samples are accidents, more are how it was recorded."""
     peaks = sorted((peak for *_, peak in found.levels if peak > 0), reverse=True)
-    peak = peaks[int(len(peaks) * _STRAY)] if peaks else 0.0
+    peak = peaks[min(len(peaks) - 1, max(1, int(len(peaks) * _STRAY)))] if peaks else 0.0
     if peak <= 1:
         return 1.0
     warn(f"{path.name} goes {20 * np.log10(peak):.0f} dB beyond full scale: turned down.")
