@@ -12,6 +12,7 @@ from realtime.media.pictures import read_pictures as read_pictures
 from realtime.media.sound import read_sound as read_sound
 from realtime.media.sound import read_speech as read_speech
 from realtime.media.sound import ticks as ticks
+from realtime.media.sound import unheard as unheard
 from realtime.media.survey import Sound as Sound
 
 SOUNDS = "wav,w64,aiff,au,caf,flac,mp3,ogg,aac,amr,mov,mp4,m4a,3gp,matroska,webm,avi,asf,opus"

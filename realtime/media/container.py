@@ -18,6 +18,7 @@ from realtime.media.upright import Warn
 
 _SHORT = {"video": 0.2, "audio": 0.05}  # seconds that may be missing at the end before a file counts as truncated
 _UNKNOWN_SIZE = 0x7FFF_0000  # what writes a WAV into a pipe puts about this, or more, where the size should be
+_PAGE = 27 + 255 + 255 * 255  # bytes of the largest page of Ogg
 AGAIN = "Export or download the file again."
 
 
@@ -82,6 +83,18 @@ def decoded(
         raise MediaFault(f"{path.name} is damaged: {_words(error)}.", AGAIN) from error
 
 
+def _page_is_cut(path: Path) -> bool:
+    """Whether the last page of an Ogg file promises more bytes than there are: its length stands nowhere else."""
+    with path.open("rb") as file:
+        start = max(0, path.stat().st_size - _PAGE)
+        file.seek(start)
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
 def _with_alpha(stream: VideoStream | AudioStream) -> Callable[[Any], Iterable[av.VideoFrame]] | None:
     """A decoder that minds the second picture that WebM keeps alpha in, where FFmpeg's own does not."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
@@ -101,12 +114,14 @@ def check_whole(container: InputContainer, stream: VideoStream | AudioStream, pa
             size = int.from_bytes(file.read(8)[4:], "little") + 8
         held = path.stat().st_size
         expected = seconds * size / held if size < _UNKNOWN_SIZE else None
-    elif kind.startswith(("mov", "flac", "avi", "ogg")) and stream.duration and stream.time_base:
+    elif kind.startswith(("mov", "flac", "avi")) and stream.duration and stream.time_base:
         expected = float(stream.duration * stream.time_base)
     elif kind.startswith("matroska"):
         if words := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):
             expected = int(words[1]) * 3600 + int(words[2]) * 60 + float(words[3]) - start
         elif container.duration and len(container.streams) == 1:
             expected = container.duration / 1e6 - start
+    elif kind == "ogg" and _page_is_cut(path):
+        raise MediaFault(f"{path.name} is truncated: {seconds:.1f} s can be read.", AGAIN)
     if expected is not None and seconds < expected - _SHORT[stream.type]:
         raise MediaFault(f"{path.name} is truncated: {seconds:.1f} of {expected:.1f} s can be read.", AGAIN)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import MediaFault
+from realtime.media.upright import Warn
 
 if TYPE_CHECKING:  # Pillow is loaded where a file looks like a picture
     from PIL import Image
@@ -74,13 +75,15 @@ def _transfer(head: bytes) -> int:
 @contextmanager
 def _minding(path: Path) -> Iterator[None]:
     """What decoders raise, as sentences."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(action="ignore"):  # of sizes that are large and allowed, of odd tags
             yield
     except Image.DecompressionBombError as error:
         raise MediaFault(f"{path.name} has more than {_most() // 1_000_000} million pixels.", "Give a smaller copy of it.") from error
+    except UnidentifiedImageError as error:
+        raise MediaFault(f"{path.name} is damaged, or a picture of a kind that is not read here.", "Convert it to JPEG or PNG.") from error
     except _DAMAGE as error:
         raise MediaFault(f"{path.name} is damaged.", _COPY) from error
 
@@ -133,13 +136,15 @@ class Pictures:
         if not isinstance(self._image, av.VideoFrame):
             self._image.close()
 
-    def timed(self) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
+    def timed(self, warn: Warn) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """From when and until when, in seconds, each picture is shown, and the picture: RGB, or RGBA where it is transparent."""
         if isinstance(self._image, av.VideoFrame):
             yield Fraction(0), Fraction(0), self._image
             return
         if not self.moving:
             _check_jpeg(self._path, self._image)
+            if self._image.format == "TIFF" and (pages := getattr(self._image, "n_frames", 1)) > 1:
+                warn(f"{self._path.name} has {pages} pages: the first is taken.")
             yield Fraction(0), Fraction(0), self._frame(self._image)
             return
         at = Fraction(0)

@@ -44,8 +44,8 @@ def probe(path: Path, formats: str | None = None) -> Info:
     with open_media(path, formats) as container:
         video = video_of(container)
         sound = bool(container.streams.audio)
-        if video is not None and (video.frames == 1 or container.format.name.endswith("_pipe")):
-            return Info("photo", 0.0, (video.width, video.height), None, sound=sound)
+        if video is not None and not sound and (video.frames == 1 or container.format.name.endswith("_pipe")):
+            return Info("photo", 0.0, (video.width, video.height), None, sound=False)
         if video is not None:
             fps = float(video.average_rate) if video.average_rate else None
             return Info("video", length_of(container, video), (video.width, video.height), fps, sound=sound)
@@ -63,7 +63,7 @@ def read_pictures(path: Path, warn: Warn = quiet, formats: str | None = None) ->
     """
     if (pictures := photo.opened(path)) is not None:
         with pictures:
-            yield from _paced(pictures.timed(), Upright(path.name, None, warn))
+            yield from _paced(pictures.timed(warn), Upright(path.name, None, warn))
         return
     with open_media(path, formats) as container:
         stream = video_of(container)

@@ -127,7 +127,12 @@ def _for_lips(blocks: Iterable[tuple[Float, tuple[str, ...]]], found: Survey, pa
     if mono.cancelled:
         warn(f"The channels of {path.name} cancel each other out when mixed, as where one is inverted: the louder one drives the lips.")
     if heard < _ENOUGH:
-        warn(f"No speech is heard in {path.name}: the mouth stays at rest. Check that this is the right file or track, and its level.")
+        warn(str(unheard(path)))
+
+
+def unheard(path: Path) -> MediaFault:
+    """What is said of a file in which there is nothing to say."""
+    return MediaFault(f"No speech is heard in {path.name}: the mouth stays at rest.", "Check that it is the right file, and its level.")
 
 
 def _for_ears(blocks: Iterable[tuple[Float, tuple[str, ...]]], channels: Literal[1, 2] | None, rate: int) -> Iterator[Sound]:
