@@ -1,0 +1,295 @@
+"""Whatever people feed it: a file of each kind through the command line, looked at and listened to afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import engines.pipeline
+from engines.actor import Actor, Store
+from engines.pipeline import Pipeline
+from native.planes import to_rgb
+from realtime.media import read_pictures, read_speech
+from tests import kinds
+from tests.kinds import MOVING, STILLS, VIDEOS, Float, Rgb, face, frames, on_white, speech, with_gap, write_sound
+from tests.made import write_wav
+from tests.test_dub import ACTOR, Counting
+
+LOOP = 250
+"""Pictures of a photo's idle loop."""
+
+
+def enrolled(mytalk: Any, path: Path) -> tuple[Actor, str]:
+    """The actor that a file becomes, and what was said about it."""
+    outcome = mytalk("actor", "add", "someone", path)
+    assert outcome.code == 0, outcome.err
+    return Store(Path(os.environ["MYTALK_HOME"]) / "actors").load("someone"), outcome.err
+
+
+def apart(picture: Any, rgb: Rgb) -> float:
+    """How far a picture (I420) is from what was drawn, of 255, in the mean. Chroma has half the size: both are blurred."""
+    shown, wanted = (cv2.blur(one.astype(np.float32), (5, 5)) for one in (to_rgb(picture), rgb))
+    return float(np.abs(shown - wanted).mean())
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_still_is_a_still_whatever_it_is_in(mytalk: Any, tmp_path: Path, kind: str) -> None:
+    STILLS[kind](tmp_path / kind, face())
+    actor, said = enrolled(mytalk, tmp_path / kind)
+    assert len(actor.frames) == LOOP
+    expected = on_white(face()) if "clear" in kind else face()
+    (picture,) = read_pictures(tmp_path / kind)
+    assert apart(picture, expected) < 2.0
+    assert apart(actor.frames[0], expected) < 2.5
+    assert ("transparent" in said) == ("clear" in kind)
+    assert said.count("warning") == ("clear" in kind)
+
+
+@pytest.mark.parametrize("kind", MOVING)
+def test_pictures_that_move_are_videos(mytalk: Any, tmp_path: Path, kind: str) -> None:
+    MOVING[kind](tmp_path / kind, frames())
+    actor, _ = enrolled(mytalk, tmp_path / kind)
+    assert len(actor.frames) == 3 * len(frames())  # 120 ms each
+    for at, rgb in enumerate(frames()):
+        assert apart(actor.frames[3 * at + 1], rgb) < 2.5
+
+
+@pytest.mark.parametrize("kind", VIDEOS)
+def test_a_video_looks_as_it_was_filmed(mytalk: Any, tmp_path: Path, kind: str) -> None:
+    VIDEOS[kind](tmp_path / kind, frames(6))
+    actor, said = enrolled(mytalk, tmp_path / kind)
+    assert len(actor.frames) == 6
+    for at, rgb in enumerate(frames(6)):
+        assert apart(actor.frames[at], on_white(rgb) if "clear" in kind else rgb) < (4 if "hdr" in kind else 2.5)
+    words = "transparent" if "clear" in kind else "HDR" if "hdr" in kind else ""
+    assert said.count("warning") == bool(words)
+    assert words in said
+
+
+def test_bright_parts_of_hdr_are_not_cut_off(tmp_path: Path) -> None:
+    """Light up to five times white's: it still gets brighter, and what is under white keeps its place."""
+    steps = np.repeat(np.array([0.2, 0.5, 1.0, 2.0, 4.0]), 16)[None, :, None].repeat(64, 0).repeat(3, 2)
+    for name, transfer in (("pq", 16), ("hlg", 18)):
+        code = np.rint(65535 * kinds.code_of(transfer, steps * 203)).astype(np.uint16)
+        kinds.write_hdr(tmp_path / f"{name}.mp4", [code] * 2, transfer)
+        picture = to_rgb(next(read_pictures(tmp_path / f"{name}.mp4")))[32, 8::16].mean(1)
+        assert np.abs(picture[:2] - 255 * np.array([0.2, 0.5]) ** (1 / 2.4)).max() < 6
+        assert (np.diff(picture) > 2).all()
+        assert 225 < picture[2] < 250
+        assert picture[4] > 245
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("raw.dng", "dng", "raw photo"),
+        ("raw.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(100), "raw photo"),
+        ("bomb.png", "bomb", "million pixels"),
+        ("cut.heic", "heic", "damaged"),
+        ("cut.avif", "avif", "damaged"),
+        ("cut.gif", "gif", "damaged"),
+        ("cut.tif", "tif", "damaged"),
+        ("cut.webp", "webp", "damaged"),
+        ("new.jxl", b"\xff\x0a" + bytes(200), "JPEG"),
+    ],
+)
+def test_stills_that_cannot_be_read_are_a_sentence(mytalk: Any, tmp_path: Path, name: str, data: str | bytes, words: str) -> None:
+    path = tmp_path / name
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+    else:
+        kinds.SPOILT[data](path)
+    outcome = mytalk("actor", "add", "someone", path)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert "hint: " in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 2
+
+
+# ---- sounds
+
+
+@pytest.fixture
+def heard(mytalk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the engine hears of a file that is dubbed, at 16 kHz, and what is said about it."""
+    pipeline = Counting()
+    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda **options: pipeline)
+    monkeypatch.setattr(Store, "load", lambda self, name: ACTOR)
+
+    def listen(path: Path) -> tuple[Float, str]:
+        outcome = mytalk("dub", "grey", path, "-o", "out.mp4", "--overwrite", "-q")
+        assert outcome.code == 0, outcome.err
+        assert len(list(read_pictures(Path("out.mp4")))) == len(pipeline.heard) - pipeline.look_ahead
+        return np.concatenate(pipeline.heard[: -pipeline.look_ahead]), outcome.err
+
+    return listen
+
+
+def alike(one: Float, other: Float) -> float:
+    """Correlation of two sounds at 16 kHz; the level does not matter."""
+    count = min(len(one), len(other))
+    return float(np.corrcoef(one[:count], other[:count])[0, 1])
+
+
+def at_16k(tmp_path: Path, said: Float) -> Float:
+    return np.concatenate(list(read_speech(write_wav(tmp_path / "known.wav", said, kinds.RATE), 16_000)))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("call.webm", "libopus", {}),
+        ("call_with_picture.webm", "libopus", {"with_picture": True}),
+        ("call.mkv", "pcm_s16le", {}),
+        ("call.mka", "flac", {}),
+        ("call.ogg", "libopus", {}),
+        ("call.m4a", "aac", {}),
+        ("call.mp4", "libopus", {}),
+        ("call.ts", "aac", {}),
+    ],
+)
+def test_gaps_are_silence(heard: Any, tmp_path: Path, name: str, codec: str, options: dict[str, Any]) -> None:
+    said = speech()
+    path = write_sound(tmp_path / name, [said[None]], codec, gap=(0.6, 1.0), **options)
+    sound, words = heard(path)
+    wanted = at_16k(tmp_path, with_gap(said, 0.6, 1.0))
+    assert len(sound) == pytest.approx(len(wanted), abs=1280)
+    assert alike(sound, wanted) > 0.9
+    assert np.abs(sound[int(0.7 * 16_000) : int(1.55 * 16_000)]).max() < 1e-3
+    assert words == ""
+
+
+def test_times_that_jitter_and_overlap_make_no_holes(heard: Any, tmp_path: Path) -> None:
+    said = speech()
+    sound, _ = heard(write_sound(tmp_path / "jitter.mka", [said[None]], "pcm_s16le", jitter=0.03))
+    assert alike(sound, at_16k(tmp_path, said)) > 0.999
+
+
+def test_sound_that_begins_after_the_pictures_is_in_its_place(heard: Any, tmp_path: Path) -> None:
+    said = speech(0.8)
+    for name, codec in (("late.mp4", "aac"), ("late.mkv", "libopus")):
+        sound, _ = heard(write_sound(tmp_path / name, [said[None]], codec, late=0.5, with_picture=True))
+        assert alike(sound, at_16k(tmp_path, with_gap(said, 0, 0.5))) > 0.9
+    alone, _ = heard(write_sound(tmp_path / "alone.mka", [said[None]], "pcm_s16le", late=0.5))
+    assert alike(alone, at_16k(tmp_path, said)) > 0.99
+
+
+@pytest.mark.parametrize("name", ["cut.webm", "cut.ogg", "cut.m4a", "cut.mka", "cut.mp4"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_what_is_cut_off_is_refused_with_and_without_gaps(mytalk: Any, heard: Any, tmp_path: Path, name: str, share: float) -> None:
+    codec = "aac" if name.endswith("4a") else "flac" if name.endswith("mka") else "libopus"
+    whole = write_sound(tmp_path / f"whole{name[3:]}", [speech()[None]], codec, gap=(0.6, 1.0)).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    outcome = mytalk("dub", "grey", tmp_path / name, "-o", "out.mp4")
+    assert outcome.code == 2
+    assert outcome.files == []
+
+
+def channels(*which: Float | float) -> Float:
+    """(C, n): speech times each number."""
+    said = speech()
+    return np.stack([one * said if isinstance(one, float | int) else one for one in which])
+
+
+def sounds(tmp_path: Path) -> Iterator[tuple[str, Path, str]]:
+    """Name, file, and what is to be said of each sound in which the speech is to be heard."""
+    said = speech()
+    rumble = 0.5 * np.sin(2 * np.pi * 40 / kinds.RATE * np.arange(len(said))).astype(np.float32)
+    other = np.roll(said[::-1], 7000).copy()
+
+    def wav(name: str, samples: np.ndarray[Any, Any], rate: int = kinds.RATE) -> Path:
+        return write_wav(tmp_path / name, samples, rate)
+
+    yield "inverted", wav("a.wav", channels(1, -1).T), "cancel"
+    yield "nearly inverted", wav("b.wav", channels(1, -0.8).T), "cancel"
+    yield "inverted in AAC", write_sound(tmp_path / "b.m4a", [channels(1, -1)], "aac", "stereo"), "cancel"
+    yield "left only", wav("c.wav", channels(1, 0).T), ""
+    yield "centre of 5.1", write_sound(tmp_path / "d.m4a", [channels(0, 0, 1, rumble, 0, 0)], "aac", "5.1"), ""
+    yield "one of six microphones", wav("e.wav", channels(0, 0, 0, 0, 1, 0).T), ""
+    yield "second track", write_sound(tmp_path / "f.mka", [channels(0), channels(1)], "libopus"), "track 2 is heard"
+    yield "third track", write_sound(tmp_path / "g.mov", [channels(0), channels(0), channels(1)], "pcm_s16le"), "track 3 is heard"
+    yield "comment first", write_sound(tmp_path / "h.mka", [other[None], said[None]], "flac", aside=(0,), first=1), ""
+    yield "second is the default", write_sound(tmp_path / "i.mka", [other[None], said[None]], "flac", first=1), ""
+    yield "very quiet", wav("j.wav", said * np.float32(0.003)), "turned up"
+    yield "beyond full scale", wav("k.wav", said * np.float32(20)), "turned down"
+    yield "floats as integers", wav("l.wav", said * np.float32(32768)), "turned down"
+    yield "offset", wav("m.wav", said * np.float32(0.2) + np.float32(0.5)), ""
+    yield "eight bits", wav("n.wav", (said * 127 + 128).astype(np.uint8)), ""
+    yield "32 bits", wav("o.wav", (said * 2.0**30).astype(np.int32)), ""
+
+
+SOUNDS = [
+    "inverted", "nearly inverted", "inverted in AAC", "left only", "centre of 5.1", "one of six microphones", "second track", "third track",
+    "comment first", "second is the default", "very quiet", "beyond full scale", "floats as integers", "offset", "eight bits", "32 bits",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_what_a_listener_hears_drives_the_lips(heard: Any, tmp_path: Path, kind: str) -> None:
+    path, words = next((path, words) for name, path, words in sounds(tmp_path) if name == kind)
+    sound, said = heard(path)
+    wanted = at_16k(tmp_path, speech())
+    assert len(sound) == pytest.approx(len(wanted), abs=1280)
+    assert abs(alike(sound, wanted)) > 0.95
+    assert sound.std() > 0.02  # as loud as speech is
+    assert abs(sound.mean()) < 0.01
+    assert words in said
+    assert said.count("warning") == bool(words)
+
+
+def test_where_nothing_is_heard_one_warning_says_so(heard: Any, tmp_path: Path) -> None:
+    hiss = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
+    for name, samples in {"silent.wav": hiss * 0, "hiss.wav": hiss * np.float32(1e-3), "empty.wav": hiss[:0]}.items():
+        _, said = heard(write_wav(tmp_path / name, samples))
+        assert said.count("warning") == 1
+        assert f"No speech is heard in {name}" in said
+
+
+# ---- and the lips
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline()
+
+
+def moving(pictures: Sequence[Any]) -> Float:
+    """How far the mouth's pixels are from picture to picture."""
+    mouths = np.stack([to_rgb(picture)[64:112, 40:88].astype(np.float32) for picture in pictures])
+    return np.abs(np.diff(mouths, axis=0)).mean((1, 2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "inverted", "centre", "quiet", "gap", "silent"])
+def test_lips_move_where_speech_is_and_nowhere_else(
+    mytalk: Any, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda **options: pipeline)
+    write_heic = STILLS["tiles.heic"]
+    write_heic(tmp_path / "face.heic", face())
+    said = speech()
+    path = {
+        "plain": lambda: write_wav(tmp_path / "a.wav", said, kinds.RATE),
+        "inverted": lambda: write_wav(tmp_path / "a.wav", channels(1, -1).T, kinds.RATE),
+        "centre": lambda: write_sound(tmp_path / "a.m4a", [channels(0, 0, 1, 0, 0, 0)], "aac", "5.1"),
+        "quiet": lambda: write_wav(tmp_path / "a.wav", said * np.float32(0.003), kinds.RATE),
+        "gap": lambda: write_sound(tmp_path / "a.webm", [said[None]], "libopus", gap=(0.6, 1.2)),
+        "silent": lambda: write_wav(tmp_path / "a.wav", said * np.float32(0), kinds.RATE),
+    }[kind]()
+    outcome = mytalk("dub", tmp_path / "face.heic", path, "-o", "out.mp4", "--still", "-q")
+    assert outcome.code == 0, outcome.err
+    moved = moving(list(read_pictures(Path("out.mp4"))))
+    assert len(moved) + 1 == pytest.approx(25 * (1.2 + 1.2 * (kind == "gap")), abs=1)
+    if kind == "silent":
+        assert moved.max() < 0.5
+        return
+    assert moved.max() > 1.5
+    if kind == "gap":
+        assert moved[26:44].max() < 0.3 * moved[:15].max()
+        assert moved[45:].max() > 1.5
