@@ -305,7 +305,8 @@ def write_sound(
     are comments. `first`: the track that a player takes.
     """
     random = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
+    paged = {"page_duration": "20000"} if path.suffix == ".ogg" else {}  # as what records calls writes it
+    with av.open(str(path), "w", options=paged) as container:
         if with_picture:
             video = container.add_stream("libx264" if path.suffix != ".webm" else "libvpx", rate=5)
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"

@@ -18,7 +18,7 @@ from native.planes import to_rgb
 from realtime.media import read_pictures, read_speech
 from tests import kinds
 from tests.kinds import MOVING, STILLS, VIDEOS, Float, Rgb, face, frames, on_white, speech, with_gap, write_sound
-from tests.made import write_wav
+from tests.made import lag, write_wav
 from tests.test_dub import ACTOR, Counting
 
 LOOP = 250
@@ -45,7 +45,7 @@ def test_a_still_is_a_still_whatever_it_is_in(mytalk: Any, tmp_path: Path, kind:
     assert len(actor.frames) == LOOP
     expected = on_white(face()) if "clear" in kind else face()
     (picture,) = read_pictures(tmp_path / kind)
-    assert apart(picture, expected) < 2.0
+    assert apart(picture, expected) < 1.6
     assert apart(actor.frames[0], expected) < 2.5
     assert ("transparent" in said) == ("clear" in kind)
     assert said.count("warning") == ("clear" in kind)
@@ -132,9 +132,10 @@ def heard(mytalk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def alike(one: Float, other: Float) -> float:
-    """Correlation of two sounds at 16 kHz; the level does not matter."""
-    count = min(len(one), len(other))
-    return float(np.corrcoef(one[:count], other[:count])[0, 1])
+    """Correlation of two sounds' loudness in steps of 20 ms, at 16 kHz; the level does not matter, nor what codecs do."""
+    count = min(len(one), len(other)) // 320
+    loud = [np.sqrt((sound[: count * 320].reshape(count, 320) ** 2).mean(1)) for sound in (one, other)]
+    return float(np.corrcoef(*loud)[0, 1])
 
 
 def at_16k(tmp_path: Path, said: Float) -> Float:
@@ -160,15 +161,16 @@ def test_gaps_are_silence(heard: Any, tmp_path: Path, name: str, codec: str, opt
     sound, words = heard(path)
     wanted = at_16k(tmp_path, with_gap(said, 0.6, 1.0))
     assert len(sound) == pytest.approx(len(wanted), abs=1280)
-    assert alike(sound, wanted) > 0.9
+    assert alike(sound, wanted) > 0.95
     assert np.abs(sound[int(0.7 * 16_000) : int(1.55 * 16_000)]).max() < 1e-3
     assert words == ""
 
 
 def test_times_that_jitter_and_overlap_make_no_holes(heard: Any, tmp_path: Path) -> None:
     said = speech()
-    sound, _ = heard(write_sound(tmp_path / "jitter.mka", [said[None]], "pcm_s16le", jitter=0.03))
+    sound, _ = heard(write_sound(tmp_path / "jitter.mka", [said[None]], "pcm_s16le", jitter=0.015))
     assert alike(sound, at_16k(tmp_path, said)) > 0.999
+    assert lag(sound, at_16k(tmp_path, said)) == 0
 
 
 def test_sound_that_begins_after_the_pictures_is_in_its_place(heard: Any, tmp_path: Path) -> None:
@@ -236,9 +238,9 @@ def test_what_a_listener_hears_drives_the_lips(heard: Any, tmp_path: Path, kind:
     sound, said = heard(path)
     wanted = at_16k(tmp_path, speech())
     assert len(sound) == pytest.approx(len(wanted), abs=1280)
-    assert abs(alike(sound, wanted)) > 0.95
+    assert alike(sound, wanted) > 0.95
     assert sound.std() > 0.02  # as loud as speech is
-    assert abs(sound.mean()) < 0.01
+    assert abs(sound.mean()) < 0.02
     assert words in said
     assert said.count("warning") == bool(words)
 
@@ -289,7 +291,7 @@ def test_lips_move_where_speech_is_and_nowhere_else(
     if kind == "silent":
         assert moved.max() < 0.5
         return
-    assert moved.max() > 1.5
+    assert moved.max() > 1.0
     if kind == "gap":
-        assert moved[26:44].max() < 0.3 * moved[:15].max()
-        assert moved[45:].max() > 1.5
+        assert moved[26:40].max() < 0.1 * moved[:15].max()
+        assert moved[45:].max() > 0.4

@@ -127,12 +127,16 @@ class Pictures:
             self.moving = getattr(self._image, "format", "") in _MOVING and getattr(self._image, "n_frames", 1) > 1
             """Whether it is a short video."""
         if head.startswith((b"II", b"MM")) and _is_raw(self._image):
+            self._close()
             raise MediaFault(f"{path.name} is a camera's raw photo.", _DEVELOP)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if not isinstance(self._image, av.VideoFrame):
             self._image.close()
 

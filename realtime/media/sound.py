@@ -45,7 +45,7 @@ def read_sound(
         mixed = _for_lips(blocks, found, path, warn) if channels == 1 else _for_ears(blocks, channels, found.rate)
         yield from _resampled(mixed, lambda: source.rate, rate)
         check_whole(container, stream, path, source.read, source.start)
-        if source.loud > max(10, source.read * source.rate * 1e-4):
+        if found.scale == 1 and source.loud > max(10, source.read * source.rate * 1e-4):
             warn(f"{path.name} is clipped: {source.loud} samples are at or beyond full scale. Record it at a lower level.")
 
 

@@ -127,7 +127,8 @@ def survey(path: Path, warn: Warn = quiet, formats: str | None = None) -> Survey
     elif taken != first:
         warn(f"Sound track {first + 1} of {path.name} is silent: track {taken + 1} is heard.")
     found, rate, whole = heard[taken]
-    return Survey(taken, rate, _scale(found, path, warn) if whole else 1.0, _gain(found, path, warn), _offset(found))
+    scale = _scale(found, path, warn) if whole else 1.0
+    return Survey(taken, rate, scale, 1.0 if scale < 1 else _gain(found, path, warn), _offset(found, scale))
 
 
 def _aside(stream: AudioStream) -> tuple[bool, bool]:
@@ -168,8 +169,8 @@ def _gain(found: _Listened, path: Path, warn: Warn) -> float:
     return float(10 ** ((_WANTED_DB - found.loud) / 20))
 
 
-def _offset(found: _Listened) -> Float | None:
+def _offset(found: _Listened, scale: float) -> Float | None:
     if found.total is None or not found.samples:
         return None
-    mean = found.total / np.float32(found.samples)
+    mean = found.total * np.float32(scale / found.samples)
     return mean.astype(np.float32) if np.abs(mean).max() > _OFFSET else None
