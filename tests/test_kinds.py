@@ -268,7 +268,7 @@ def moving(pictures: Sequence[Any]) -> Float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "inverted", "centre", "quiet", "gap", "silent"])
+@pytest.mark.parametrize("kind", ["inverted", "centre", "gap", "silent"])
 def test_lips_move_where_speech_is_and_nowhere_else(
     mytalk: Any, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
@@ -277,10 +277,8 @@ def test_lips_move_where_speech_is_and_nowhere_else(
     write_heic(tmp_path / "face.heic", face())
     said = speech()
     path = {
-        "plain": lambda: write_wav(tmp_path / "a.wav", said, kinds.RATE),
         "inverted": lambda: write_wav(tmp_path / "a.wav", channels(1, -1).T, kinds.RATE),
         "centre": lambda: write_sound(tmp_path / "a.m4a", [channels(0, 0, 1, 0, 0, 0)], "aac", "5.1"),
-        "quiet": lambda: write_wav(tmp_path / "a.wav", said * np.float32(0.003), kinds.RATE),
         "gap": lambda: write_sound(tmp_path / "a.webm", [said[None]], "libopus", gap=(0.6, 1.2)),
         "silent": lambda: write_wav(tmp_path / "a.wav", said * np.float32(0), kinds.RATE),
     }[kind]()

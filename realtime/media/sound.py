@@ -118,15 +118,16 @@ def _pieces(samples: int, most: int) -> Iterator[int]:
 def _for_lips(blocks: Iterable[tuple[Float, tuple[str, ...]]], found: Survey, path: Path, warn: Warn) -> Iterator[Sound]:
     """The voice (1, n), without offset, loud enough. Says where there is none."""
     mono = Mono()
-    heard = 0.0
+    heard = length = 0.0
     for block, names in blocks:
         voice = mono(block if found.offset is None or len(found.offset) != len(block) else block - found.offset[:, None], names, found.rate)
         voice *= np.float32(found.gain)
+        length += voice.shape[1] / found.rate
         heard += voice.shape[1] / found.rate * (decibels(voice).max(initial=-200) > HEARD_DB)
         yield np.clip(voice, -1, 1)
     if mono.cancelled:
         warn(f"The channels of {path.name} cancel each other out when mixed, as where one is inverted: the louder one drives the lips.")
-    if heard < _ENOUGH:
+    if not heard or heard < min(_ENOUGH, length / 2):
         warn(str(unheard(path)))
 
 

@@ -28,7 +28,7 @@ _SPEECH_S = 0.5  # seconds as loud as this make it speech
 _LONGEST = 900.0  # seconds that are listened to
 _FAINTEST_DB, _WANTED_DB = -85.0, -26.0  # what is quieter is nothing; where quiet speech is turned up to
 _LIVELY_DB = 12.0  # speech is this much louder than what is between it; noise is not
-_OFFSET = 0.01  # a mean of samples that is a fault of the recorder's
+_OFFSET, _STRONG = 0.002, 0.3  # a mean of samples larger than this, and than this share of the rest, is a fault of the recorder's
 _STRAY = 0.02  # share of a file in which samples beyond full scale are accidents
 _ASIDE = (
     Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.descriptions
@@ -57,14 +57,16 @@ class _Listened:
     """What was heard of a track."""
 
     samples: int = 0
-    total: Float | None = None
+    total: Float | None = None  # (C,) of the samples
+    power: Float | None = None  # (C,) of what is not constant in them
     levels: list[tuple[float, float, float]] = field(default_factory=list)  # dB, seconds, peak
     speech: float = 0.0
 
     def take(self, block: Float, rate: int) -> None:
         if self.total is None or len(self.total) != len(block):
-            self.total, self.samples = np.zeros(len(block), np.float32), 0
+            self.total, self.power, self.samples = np.zeros(len(block), np.float32), np.zeros(len(block), np.float32), 0
         self.total = self.total + block.sum(1)
+        self.power = self.power + block.var(1) * block.shape[1]
         self.samples += block.shape[1]
         level, seconds = float(decibels(block).max(initial=-200)), block.shape[1] / rate
         self.levels.append((level, seconds, float(np.abs(block).max(initial=0))))
@@ -170,7 +172,8 @@ def _gain(found: _Listened, path: Path, warn: Warn) -> float:
 
 
 def _offset(found: _Listened, scale: float) -> Float | None:
-    if found.total is None or not found.samples:
+    if found.total is None or found.power is None or not found.samples:
         return None
     mean = found.total * np.float32(scale / found.samples)
-    return mean.astype(np.float32) if np.abs(mean).max() > _OFFSET else None
+    strength = np.sqrt(found.power / found.samples) * scale
+    return mean.astype(np.float32) if (np.abs(mean) > np.maximum(_OFFSET, _STRONG * strength)).any() else None
