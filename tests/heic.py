@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,19 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def write_heic(path: Path, rgb: NDArray[np.uint8], tile: int | None = None, turned: int = 0) -> Path:
-    """Write a picture (H, W, 3), its sides even, in tiles of so many pixels a side if that is given; to be turned by so many quarters."""
+def write_heic(
+    path: Path,
+    rgb: NDArray[np.uint8] | NDArray[np.uint16],
+    tile: int | None = None,
+    turned: int = 0,
+    colours: tuple[int, int, int] = (1, 13, 6),
+) -> Path:
+    """Write a picture (H, W, 3), its sides even, in tiles of so many pixels a side if that is given; to be turned by so many quarters.
+
+    16 bits become 10. `colours` are the numbers of its primaries, transfer characteristics and matrix.
+    """
     height, width = rgb.shape[:2]
     size = (tile or width, tile or height)
     down, across = -(-height // size[1]), -(-width // size[0])
     whole = np.pad(rgb, ((0, down * size[1] - height), (0, across * size[0] - width), (0, 0)), mode="edge")
     tiles = [whole[y * size[1] : (y + 1) * size[1], x * size[0] : (x + 1) * size[0]] for y in range(down) for x in range(across)]
-    config, samples = _hevc(tiles)
-    path.write_bytes(_file(config, samples, size, (down, across), (width, height), turned))
+    config, samples = _hevc(tiles, colours[2])
+    path.write_bytes(_file(config, samples, size, (down, across), (width, height), turned, colours))
     return path
 
 
-def _hevc(tiles: list[NDArray[np.uint8]]) -> tuple[bytes, list[bytes]]:
+def _hevc(tiles: Sequence[NDArray[np.uint8] | NDArray[np.uint16]], matrix: int) -> tuple[bytes, list[bytes]]:
     """The decoder's configuration and the coded pictures, taken out of an MP4 file."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
@@ -32,11 +42,11 @@ def _hevc(tiles: list[NDArray[np.uint8]]) -> tuple[bytes, list[bytes]]:
             "libx265", rate=25, options={"preset": "ultrafast", "crf": "8", "x265-params": "keyint=1:log-level=none"}
         )
         stream.height, stream.width = tiles[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        deep = tiles[0].dtype == np.uint16
+        stream.pix_fmt = "yuv420p10le" if deep else "yuv420p"
         for at, tile in enumerate(tiles):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(tile), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace="itu601"
-            )
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(tile), format="rgb48le" if deep else "rgb24")
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix)
             frame.pts, frame.time_base = at, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -57,7 +67,15 @@ def _full(kind: bytes, version: int, *parts: bytes, flags: int = 0) -> bytes:
     return _box(kind, struct.pack(">I", version << 24 | flags), *parts)
 
 
-def _file(config: bytes, samples: list[bytes], tile: tuple[int, int], grid: tuple[int, int], size: tuple[int, int], turned: int) -> bytes:
+def _file(
+    config: bytes,
+    samples: list[bytes],
+    tile: tuple[int, int],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    turned: int,
+    colours: tuple[int, int, int],
+) -> bytes:
     count = len(samples)
     primary = 1 if count == 1 else count + 1
     items = [(n, b"hvc1") for n in range(1, count + 1)] + ([(primary, b"grid")] if count > 1 else [])
@@ -67,7 +85,7 @@ def _file(config: bytes, samples: list[bytes], tile: tuple[int, int], grid: tupl
         _full(b"ispe", 0, struct.pack(">II", *tile)),
         _full(b"ispe", 0, struct.pack(">II", *size)),
         _box(b"irot", bytes([turned])),
-        _box(b"colr", b"nclx", struct.pack(">HHHB", 1, 13, 6, 0)),
+        _box(b"colr", b"nclx", struct.pack(">HHHB", *colours, 0)),
     ]
     of_tile, of_whole = bytes([0x81, 2, 5]), bytes([3, 0x84, 5])
     owned = {n: (of_tile if count > 1 else bytes([0x81, 2, 0x84, 5])) if kind == b"hvc1" else of_whole for n, kind in items}

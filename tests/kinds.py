@@ -223,17 +223,29 @@ def write_hdr(path: Path, coded: Sequence[NDArray[np.uint16]], transfer: int) ->
     write_video(path, coded, codec="libx265", pixels="yuv420p10le", space=9, form="rgb48le", tags=(9, transfer), options=x265)
 
 
+def write_hdr_photo(path: Path, rgb: Rgb, transfer: int) -> None:
+    """A HEIC in tiles, or an AVIF, of 10 bits."""
+    code = np.rint(65535 * code_of(transfer, _light(rgb))).astype(np.uint16)
+    if path.suffix == ".heic":
+        write_heic(path, code, 64, colours=(9, transfer, 9))
+        return
+    form = {"pixels": "yuv420p10le", "space": 9, "form": "rgb48le", "tags": (9, transfer)}
+    write_video(path, [code], codec="libsvtav1", options={"preset": "10", "svtav1-params": "logical-processors=1"}, **form)  # type: ignore[arg-type]
+
+
+def _light(rgb: Rgb) -> NDArray[np.float64]:
+    """cd/m2 of BT.2020: white at 203, as ITU-R BT.2408 has it."""
+    return np.asarray((rgb / 255) ** 2.4 @ _TO_2020.T * 203)
+
+
 def code_of(transfer: int, light: NDArray[np.float64]) -> NDArray[np.float64]:
     """BT.2020 light (H, W, 3) in cd/m2, as PQ (16) or HLG (18) codes it, 0..1."""
     return {16: _pq, 18: _hlg}[transfer](light)
 
 
 def _hdr(transfer: int) -> Callable[[Path, Sequence[Rgb]], object]:
-    """White at 203 cd/m2, as ITU-R BT.2408 has it."""
-
     def write(path: Path, shown: Sequence[Rgb]) -> None:
-        light = [(rgb / 255) ** 2.4 @ _TO_2020.T * 203 for rgb in shown]
-        write_hdr(path, [np.rint(65535 * code_of(transfer, one)).astype(np.uint16) for one in light], transfer)
+        write_hdr(path, [np.rint(65535 * code_of(transfer, _light(rgb))).astype(np.uint16) for rgb in shown], transfer)
 
     return write
 

@@ -15,7 +15,7 @@ import engines.pipeline
 from engines.actor import Actor, Store
 from engines.pipeline import Pipeline
 from native.planes import to_rgb
-from realtime.media import read_pictures, read_speech
+from realtime.media import probe, read_pictures, read_speech
 from tests import kinds
 from tests.kinds import MOVING, STILLS, VIDEOS, Float, Rgb, face, frames, on_white, speech, with_gap, write_sound
 from tests.made import lag, write_wav
@@ -70,6 +70,17 @@ def test_a_video_looks_as_it_was_filmed(mytalk: Any, tmp_path: Path, kind: str) 
     words = "transparent" if "clear" in kind else "HDR" if "hdr" in kind else ""
     assert said.count("warning") == bool(words)
     assert words in said
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+@pytest.mark.parametrize("kind", ["heic", "avif"])
+def test_hdr_photos_are_toned_down_too(tmp_path: Path, transfer: int, kind: str) -> None:
+    kinds.write_hdr_photo(tmp_path / f"photo.{kind}", face(), transfer)
+    said: list[str] = []
+    assert probe(tmp_path / f"photo.{kind}").kind == "photo"
+    (picture,) = read_pictures(tmp_path / f"photo.{kind}", said.append)
+    assert apart(picture, face()) < 2.5
+    assert ["HDR" in sentence for sentence in said] == [True]
 
 
 def test_bright_parts_of_hdr_are_not_cut_off(tmp_path: Path) -> None:

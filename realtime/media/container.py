@@ -102,7 +102,11 @@ def _page_is_cut(path: Path) -> bool:
 def _with_alpha(stream: VideoStream | AudioStream) -> Callable[[Any], Iterable[av.VideoFrame]] | None:
     """A decoder that minds the second picture that WebM keeps alpha in, where FFmpeg's own does not."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+    if (
+        name is None
+        or {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode") != "1"
+        or name not in av.codecs_available
+    ):
         return None
     decoder = av.VideoCodecContext.create(name, "r")
     assert isinstance(decoder, av.VideoCodecContext)

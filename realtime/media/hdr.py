@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import av
@@ -16,6 +17,7 @@ _WHITE = 203.0  # cd/m2 that are SDR's white, after ITU-R BT.2408
 _PEAK = 1000.0  # cd/m2 of HLG's whitest
 _KNEE = 0.7  # of white: what is darker is left as it is
 _GAMMA = 2.4  # of an SDR screen, after ITU-R BT.1886
+_TICK = Fraction(1, 25)
 _LEVEL = 8  # of the table: 64 colours a side, in a picture of 512 x 512
 _KR, _KG, _KB = 0.2627, 0.678, 0.0593
 _TO_709 = np.array([[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]])
@@ -29,8 +31,8 @@ class ToneMapping:
         self._kind = frame.width, frame.height, frame.format.name
         clut = av.VideoFrame.from_ndarray(_table(frame.color_trc), format="rgb48le")
         self._graph = graph = av.filter.Graph()
-        self._source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
-        table = graph.add_buffer(width=clut.width, height=clut.height, format=clut.format, time_base=frame.time_base)
+        self._source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=_TICK)
+        table = graph.add_buffer(width=clut.width, height=clut.height, format=clut.format, time_base=_TICK)
         scaled = graph.add("scale", f"{size[0]}:{size[1]}:in_color_matrix=bt2020:flags={scaling}")
         deep = graph.add("format", "rgb48le")
         mapped = graph.add("haldclut", "clut=first")
@@ -43,7 +45,7 @@ class ToneMapping:
         for one, next_ in ((mapped, coded), (coded, planes), (planes, self._sink)):
             one.link_to(next_)
         graph.configure()
-        clut.pts, clut.time_base, self._count = 0, frame.time_base, 0
+        clut.pts, clut.time_base, self._count = 0, _TICK, 0
         table.push(clut)
         table.push(None)
 
@@ -53,7 +55,8 @@ class ToneMapping:
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame as SDR."""
-        frame.pts = self._count = self._count + 1
+        frame.pts, frame.time_base = self._count, _TICK  # of no use after this, and photos have none
+        self._count += 1
         self._source.push(frame)
         mapped = self._sink.pull()
         assert isinstance(mapped, av.VideoFrame)

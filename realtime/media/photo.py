@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -166,8 +166,10 @@ class Pictures:
 
         with _minding(self._path):
             image.load()
-            upright = image if self._turned else ImageOps.exif_transpose(image)
-            pixels = np.ascontiguousarray(_pixels(upright))
+            if not self._turned:
+                with suppress(*_DAMAGE):  # what it says of itself may be damaged where its pixels are not
+                    image = ImageOps.exif_transpose(image)
+            pixels = np.ascontiguousarray(_pixels(image))
         return av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
 
 

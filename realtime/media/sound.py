@@ -19,7 +19,7 @@ from realtime.media.survey import HEARD_DB, Float, Sound, Survey, decibels, floa
 from realtime.media.upright import Warn
 
 _TOLERANCE = 0.04  # seconds by which a frame may be late before the time until it is silence: timestamps jitter
-_SPLICE = 10.0  # seconds; where a format knows splices, what is later by more is one, and no silence
+_SPLICE = 10.0  # seconds: what is later by more, in a format that knows splices or after the file's end, is no silence
 _FULL_SCALE = 0.9999
 _ENOUGH = 0.1  # seconds that must be heard for a file to hold speech
 _SPLICED = ("mpegts", "mpeg", "rtp")
@@ -62,6 +62,7 @@ class _Source:
         self._path, self._found = path, found
         self._origin = _origin(container)
         self._splices = container.format.name.startswith(_SPLICED)
+        self._most = container.duration / 1e6 + _SPLICE if container.duration else math.inf  # seconds, by the header
         self.rate = 0
         self.loud = 0
         """Samples at full scale."""
@@ -90,7 +91,7 @@ class _Source:
                     "Export it again as 16-bit WAV.",
                 )
             late = 0 if time is None else round((time - origin) * self.rate) - placed
-            if self._splices and late > _SPLICE * self.rate and placed > ahead:
+            if late > _SPLICE * self.rate and placed > ahead and (self._splices or placed + late > self._most * self.rate):
                 origin, late = origin + Fraction(late, self.rate), 0
             if late > _TOLERANCE * self.rate:
                 placed += late
