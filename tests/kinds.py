@@ -240,7 +240,7 @@ def _light(rgb: Rgb) -> NDArray[np.float64]:
 
 def code_of(transfer: int, light: NDArray[np.float64]) -> NDArray[np.float64]:
     """BT.2020 light (H, W, 3) in cd/m2, as PQ (16) or HLG (18) codes it, 0..1."""
-    return {16: _pq, 18: _hlg}[transfer](light)
+    return np.clip({16: _pq, 18: _hlg}[transfer](light), 0, 1)
 
 
 def _hdr(transfer: int) -> Callable[[Path, Sequence[Rgb]], object]:

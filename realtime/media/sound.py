@@ -20,6 +20,7 @@ from realtime.media.upright import Warn
 
 _TOLERANCE = 0.04  # seconds by which a frame may be late before the time until it is silence: timestamps jitter
 _SPLICE = 10.0  # seconds: what is later by more, in a format that knows splices or after the file's end, is no silence
+_LEAD = 60_000_000  # microseconds: what begins later was cut out of something longer
 _FULL_SCALE = 0.9999
 _ENOUGH = 0.1  # seconds that must be heard for a file to hold speech
 _SPLICED = ("mpegts", "mpeg", "rtp")
@@ -106,6 +107,8 @@ class _Source:
 
 def _origin(container: InputContainer) -> Fraction | None:
     """When a file begins, by its own clock: with its first picture, if it has any. None: with its first sound."""
+    if container.format.name.startswith("mov") and 0 < (container.start_time or 0) < _LEAD:
+        return Fraction(0)  # an edit list begins with nothing, on purpose
     if video_of(container) is None or container.start_time is None:
         return None
     return Fraction(container.start_time, 1_000_000)

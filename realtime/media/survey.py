@@ -24,7 +24,7 @@ Sound = Float
 
 HEARD_DB = -45.0
 """Decibels of full scale: speech that is quieter is not heard by the engine."""
-_SPEECH_S = 0.5  # seconds as loud as this make it speech
+_SPEECH_S, _WORD_S = 0.5, 0.2  # seconds as loud as speech after which no more is listened to; that make it speech
 _LONGEST = 900.0  # seconds that are listened to
 _FAINTEST_DB, _WANTED_DB = -85.0, -26.0  # what is quieter is nothing; where quiet speech is turned up to
 _LIVELY_DB = 12.0  # speech is this much louder than what is between it; noise is not
@@ -75,7 +75,7 @@ class _Listened:
     @property
     def loud(self) -> float:
         """The level, dB, that is reached for so long that it may be speech."""
-        left = _SPEECH_S
+        left = _WORD_S
         for level, seconds, _ in sorted(self.levels, reverse=True):
             left -= seconds
             if left <= 0:
