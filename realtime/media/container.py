@@ -47,12 +47,8 @@ def _words(error: Exception) -> str:
 
 
 def video_of(container: InputContainer) -> VideoStream | None:
-    """The stream of moving pictures, if any; a sound file's cover is none. Raises MediaFault where nothing here decodes it."""
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if streams and not any(s.codec_context for s in streams):
-        name = Path(container.name).name
-        raise MediaFault(f"{name} has pictures of a kind that is not read here.", "Convert it to MP4 (H.264) or JPEG.")
-    streams = [s for s in streams if s.codec_context]
+    """The stream of moving pictures that can be decoded, if any; a sound file's cover is none."""
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & Disposition.attached_pic]
     return max(streams, key=lambda s: (s.width or 0) * (s.height or 0), default=None)
 
 

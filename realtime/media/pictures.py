@@ -67,11 +67,13 @@ def read_pictures(path: Path, warn: Warn = quiet, formats: str | None = None) ->
         return
     with open_media(path, formats) as container:
         stream = video_of(container)
+        if stream is None and any(not other.codec_context for other in container.streams.video):
+            raise MediaFault(f"{path.name} has pictures of a kind that is not read here.", "Convert it to MP4 (H.264) or JPEG.")
         if stream is None:
             raise MediaFault(f"{path.name} has no pictures.", "Give a video or a photo of a face.")
         stream.thread_type = "AUTO"
         timed = _Timed(path, stream)
-        frames = deinterlaced(timed.sound_ones(frame for frame in decoded(container, stream, path) if isinstance(frame, av.VideoFrame)))
+        frames = deinterlaced(timed.whole_ones(frame for frame in decoded(container, stream, path) if isinstance(frame, av.VideoFrame)))
         empty = True
         for picture in _paced(timed.placed(frames), Upright(path.name, stream.sample_aspect_ratio, warn)):
             empty = False
@@ -113,7 +115,7 @@ class _Timed:
         """Until when the last one is shown."""
         self._begun = False
 
-    def sound_ones(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def whole_ones(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """The frames, as long as they are whole."""
         for frame in frames:
             if frame.is_corrupt:
