@@ -25,10 +25,10 @@ Sound = Float
 HEARD_DB = -45.0
 """Decibels of full scale: speech that is quieter is not heard by the engine."""
 _SPEECH_S, _WORD_S = 0.5, 0.2  # seconds as loud as speech after which no more is listened to; that make it speech
-_LONGEST = 900.0  # seconds that are listened to
+_SHORTEST, _LONGEST = 3.0, 900.0  # seconds that are listened to
 _FAINTEST_DB, _WANTED_DB = -85.0, -26.0  # what is quieter is nothing; where quiet speech is turned up to
 _LIVELY_DB = 12.0  # speech is this much louder than what is between it; noise is not
-_OFFSET, _STRONG = 0.002, 0.3  # a mean of samples larger than this, and than this share of the rest, is a fault of the recorder's
+_OFFSET, _STRONG = 0.01, 0.3  # a mean of samples larger than this, and than this share of the rest, is a fault of the recorder's
 _STRAY = 0.02  # share of a file in which samples beyond full scale are accidents
 _ASIDE = (
     Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.descriptions
@@ -146,7 +146,7 @@ def _listen(container: InputContainer, stream: AudioStream, path: Path, whole: b
             if isinstance(frame, av.AudioFrame) and frame.samples:
                 listened.take(np.nan_to_num(floats(frame), posinf=0, neginf=0), frame.sample_rate)
                 seconds += frame.samples / frame.sample_rate
-                if seconds > _LONGEST or (listened.speech >= _SPEECH_S and not whole):
+                if seconds > _LONGEST or (seconds > _SHORTEST and listened.speech >= _SPEECH_S and not whole):
                     break
     except MediaFault:
         pass  # whoever reads it meets it, and says where
