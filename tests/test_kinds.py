@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,43 +210,50 @@ def channels(*which: Float | float) -> Float:
     return np.stack([one * said if isinstance(one, float | int) else one for one in which])
 
 
-def sounds(tmp_path: Path) -> Iterator[tuple[str, Path, str]]:
-    """Name, file, and what is to be said of each sound in which the speech is to be heard."""
-    said = speech()
-    rumble = 0.5 * np.sin(2 * np.pi * 40 / kinds.RATE * np.arange(len(said))).astype(np.float32)
-    other = np.roll(said[::-1], 7000).copy()
-
-    def wav(name: str, samples: np.ndarray[Any, Any], rate: int = kinds.RATE) -> Path:
-        return write_wav(tmp_path / name, samples, rate)
-
-    yield "inverted", wav("a.wav", channels(1, -1).T), "cancel"
-    yield "nearly inverted", wav("b.wav", channels(1, -0.8).T), "cancel"
-    yield "inverted in AAC", write_sound(tmp_path / "b.m4a", [channels(1, -1)], "aac", "stereo"), "cancel"
-    yield "left only", wav("c.wav", channels(1, 0).T), ""
-    yield "centre of 5.1", write_sound(tmp_path / "d.m4a", [channels(0, 0, 1, rumble, 0, 0)], "aac", "5.1"), ""
-    yield "one of six microphones", wav("e.wav", channels(0, 0, 0, 0, 1, 0).T), ""
-    yield "second track", write_sound(tmp_path / "f.mka", [channels(0), channels(1)], "libopus"), "track 2 is heard"
-    yield "third track", write_sound(tmp_path / "g.mov", [channels(0), channels(0), channels(1)], "pcm_s16le"), "track 3 is heard"
-    yield "comment first", write_sound(tmp_path / "h.mka", [other[None], said[None]], "flac", aside=(0,), first=1), ""
-    yield "second is the default", write_sound(tmp_path / "i.mka", [other[None], said[None]], "flac", first=1), ""
-    yield "very quiet", wav("j.wav", said * np.float32(0.003)), "turned up"
-    yield "beyond full scale", wav("k.wav", said * np.float32(20)), "turned down"
-    yield "floats as integers", wav("l.wav", said * np.float32(32768)), "turned down"
-    yield "offset", wav("m.wav", said * np.float32(0.2) + np.float32(0.5)), ""
-    yield "eight bits", wav("n.wav", (said * 127 + 128).astype(np.uint8)), ""
-    yield "32 bits", wav("o.wav", (said * 2.0**30).astype(np.int32)), ""
+def wav(*which: Float | float) -> Callable[[Path], Path]:
+    """A WAV of these channels."""
+    return lambda folder: write_wav(folder / "a.wav", channels(*which).T, kinds.RATE)
 
 
-SOUNDS = [
-    "inverted", "nearly inverted", "inverted in AAC", "left only", "centre of 5.1", "one of six microphones", "second track", "third track",
-    "comment first", "second is the default", "very quiet", "beyond full scale", "floats as integers", "offset", "eight bits", "32 bits",
-]  # fmt: skip
+def scaled(by: float, offset: float = 0.0, kind: type[np.generic] = np.float32) -> Callable[[Path], Path]:
+    """A WAV of the speech times a number, plus one, stored so."""
+    return lambda folder: write_wav(folder / "a.wav", (speech() * np.float32(by) + np.float32(offset)).astype(kind), kinds.RATE)
+
+
+def rumble() -> Float:
+    return 0.5 * np.sin(2 * np.pi * 40 / kinds.RATE * np.arange(len(speech()))).astype(np.float32)
+
+
+def other() -> Float:
+    """Somebody else."""
+    return np.roll(speech()[::-1], 7000)[None].copy()
+
+
+SOUNDS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "inverted": (wav(1, -1), "cancel"),
+    "nearly inverted": (wav(1, -0.8), "cancel"),
+    "inverted in AAC": (lambda folder: write_sound(folder / "a.m4a", [channels(1, -1)], "aac", "stereo"), "cancel"),
+    "left only": (wav(1, 0), ""),
+    "centre of 5.1": (lambda folder: write_sound(folder / "a.m4a", [channels(0, 0, 1, rumble(), 0, 0)], "aac", "5.1"), ""),
+    "one of six microphones": (wav(0, 0, 0, 0, 1, 0), ""),
+    "second track": (lambda folder: write_sound(folder / "a.mka", [channels(0), channels(1)], "libopus"), "track 2 is heard"),
+    "third track": (lambda folder: write_sound(folder / "a.mov", [channels(0), channels(0), channels(1)], "pcm_s16le"), "track 3 is heard"),
+    "comment first": (lambda folder: write_sound(folder / "a.mka", [other(), channels(1)], "flac", aside=(0,), first=1), ""),
+    "second is the default": (lambda folder: write_sound(folder / "a.mka", [other(), channels(1)], "flac", first=1), ""),
+    "very quiet": (scaled(0.003), "turned up"),
+    "beyond full scale": (scaled(20), "turned down"),
+    "floats as integers": (scaled(32768), "turned down"),
+    "offset": (scaled(0.2, 0.5), ""),
+    "eight bits": (scaled(127, 128, np.uint8), ""),
+    "32 bits": (scaled(2.0**30, 0, np.int32), ""),
+}
+"""The speech in each way in which it may come, and what is to be said about it."""
 
 
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_what_a_listener_hears_drives_the_lips(heard: Any, tmp_path: Path, kind: str) -> None:
-    path, words = next((path, words) for name, path, words in sounds(tmp_path) if name == kind)
-    sound, said = heard(path)
+    write, words = SOUNDS[kind]
+    sound, said = heard(write(tmp_path))
     wanted = at_16k(tmp_path, speech())
     assert len(sound) == pytest.approx(len(wanted), abs=1280)
     assert alike(sound, wanted) > 0.95
@@ -288,10 +295,10 @@ def test_lips_move_where_speech_is_and_nowhere_else(
     write_heic(tmp_path / "face.heic", face())
     said = speech()
     path = {
-        "inverted": lambda: write_wav(tmp_path / "a.wav", channels(1, -1).T, kinds.RATE),
+        "inverted": lambda: wav(1, -1)(tmp_path),
         "centre": lambda: write_sound(tmp_path / "a.m4a", [channels(0, 0, 1, 0, 0, 0)], "aac", "5.1"),
         "gap": lambda: write_sound(tmp_path / "a.webm", [said[None]], "libopus", gap=(0.6, 1.2)),
-        "silent": lambda: write_wav(tmp_path / "a.wav", said * np.float32(0), kinds.RATE),
+        "silent": lambda: scaled(0)(tmp_path),
     }[kind]()
     outcome = mytalk("dub", tmp_path / "face.heic", path, "-o", "out.mp4", "--still", "-q")
     assert outcome.code == 0, outcome.err

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import MediaFault
+from realtime.media.hdr import HLG, PQ
 from realtime.media.upright import Warn
 
 if TYPE_CHECKING:  # Pillow is loaded where a file looks like a picture
@@ -26,11 +27,11 @@ _KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What Pillow opens: nothing that runs programs. JPEG is also MPO, where further pictures follow."""
 _MOVING = ("GIF", "WEBP", "PNG", "AVIF")  # in others further pictures are pages, thumbnails or depths
 _SHORTEST, _USUAL = 11, 100  # ms: a picture that is to be shown for less is shown for as long as browsers show it
-_HEAD = 4096
+_HEAD = 1 << 16
 _HEIF = {b"mif1", b"mif2", b"heic", b"heix", b"heim", b"heis"}
 _AVIF = {b"avif", b"avis"}
 _SEQUENCES = {b"msf1", b"hevc", b"hevx", b"heve"}
-_HDR = {16, 18}  # transfer characteristics: PQ, HLG
+_HDR = {PQ, HLG}
 _REDUCED, _DNG = 0xFE, 0xC612  # tags of TIFF
 _DEVELOP = "Develop it, and export it as JPEG."
 _COPY = "Give another copy of the photo, as JPEG or PNG."
@@ -67,7 +68,7 @@ def _kind(head: bytes) -> str | None:
 
 
 def _transfer(head: bytes) -> int:
-    """The transfer characteristics that an AVIF or HEIF names."""
+    """The transfer characteristics that an AVIF names."""
     at = head.find(b"colrnclx")
     return int.from_bytes(head[at + 10 : at + 12], "big") if at >= 0 else 2
 
@@ -95,19 +96,19 @@ def _most() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def _heif(path: Path, hdr: bool) -> Image.Image | av.VideoFrame:
-    """Tiles are joined, and all is turned, by the library."""
+def _heif(path: Path) -> Image.Image | av.VideoFrame:
+    """Tiles are joined, and all is turned, by the library. A frame where it is HDR."""
     import pi_heif
     from PIL import Image
 
-    file = pi_heif.open_heif(path, convert_hdr_to_8bit=not hdr)
+    file = pi_heif.open_heif(path, convert_hdr_to_8bit=False)
     if file.size[0] * file.size[1] > _most():
         raise Image.DecompressionBombError
-    if not file.mode.endswith(";16"):
-        return file.to_pillow()
+    transfer = int((file.info.get("nclx_profile") or {}).get("transfer_characteristics", 2))
+    if transfer not in _HDR or not file.mode.endswith(";16"):
+        return pi_heif.open_heif(path).to_pillow()
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.asarray(file)[..., :3]), format="rgb48le")
-    nclx = file.info["nclx_profile"]
-    frame.color_trc, frame.color_primaries = int(nclx["transfer_characteristics"]), int(nclx["color_primaries"])
+    frame.color_trc = transfer
     return frame
 
 
@@ -120,13 +121,14 @@ class Pictures:
         self._path = path
         Image.init()
         with _minding(path):
-            self._image = _heif(path, _transfer(head) in _HDR) if kind == "heif" else Image.open(path, formats=_KINDS)
+            self._image = _heif(path) if kind == "heif" else Image.open(path, formats=_KINDS)
             self._turned = kind == "heif"
             self.size = (self._image.width, self._image.height)
             """Width and height as stored, before rotation."""
             self.moving = getattr(self._image, "format", "") in _MOVING and getattr(self._image, "n_frames", 1) > 1
             """Whether it is a short video."""
-        if head.startswith((b"II", b"MM")) and _is_raw(self._image):
+            raw = head.startswith((b"II", b"MM")) and _is_raw(self._image)
+        if raw:
             self._close()
             raise MediaFault(f"{path.name} is a camera's raw photo.", _DEVELOP)
 
@@ -195,7 +197,6 @@ def _check_jpeg(path: Path, image: Image.Image) -> None:
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     """(H, W, 3) sRGB, or (H, W, 4) with alpha."""
-
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # one channel of many bits, which Pillow would clip
         deep = np.nan_to_num(np.asarray(image).astype(np.float32))
         full = 65535 if image.mode != "F" else 1 if deep.max(initial=0) <= 1 else 255
