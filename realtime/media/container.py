@@ -79,7 +79,7 @@ def decoded(
             yield from frames  # type: ignore[misc]  # no subtitles in a stream of video or sound
         if bad:
             warn(f"{path.name} has {bad} damaged packets: skipped.")
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, IndexError) as error:  # an IndexError where a damaged file changes its streams on the way
         raise MediaFault(f"{path.name} is damaged: {_words(error)}.", AGAIN) from error
 
 

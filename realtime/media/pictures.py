@@ -75,9 +75,12 @@ def read_pictures(path: Path, warn: Warn = quiet, formats: str | None = None) ->
         timed = _Timed(path, stream)
         frames = deinterlaced(timed.whole_ones(frame for frame in decoded(container, stream, path) if isinstance(frame, av.VideoFrame)))
         empty = True
-        for picture in _paced(timed.placed(frames), Upright(path.name, stream.sample_aspect_ratio, warn)):
-            empty = False
-            yield picture
+        try:
+            for picture in _paced(timed.placed(frames), Upright(path.name, stream.sample_aspect_ratio, warn)):
+                empty = False
+                yield picture
+        except av.error.FFmpegError as error:
+            raise MediaFault(f"{path.name} has colours or pixels of a kind that is not read here.", "Convert it to MP4 (H.264).") from error
         if empty:
             raise MediaFault(f"{path.name} has no pictures that can be read.", AGAIN)
         check_whole(container, stream, path, float(timed.end), float(timed.start))

@@ -96,8 +96,13 @@ def decibels(block: Float) -> Float:
 
 
 def floats(frame: av.AudioFrame, by: float = 1.0) -> Sound:
-    """Samples of a frame as (channels, n) float32; integers scaled to -1..1, all multiplied."""
-    samples = frame.to_ndarray()
+    """Samples of a frame as (channels, n) float32; integers scaled to -1..1, all multiplied. Raises MediaFault."""
+    try:
+        samples = frame.to_ndarray()
+    except ValueError as error:
+        raise MediaFault(
+            f"The sound has samples of a kind that is not read here: {frame.format.name}.", "Export it as 16-bit WAV."
+        ) from error
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
     offset, scale = _SCALES.get(samples.dtype.name, (0, 1))
