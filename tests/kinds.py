@@ -265,6 +265,16 @@ def _hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
 _NAMES = {16: "smpte2084", 18: "arib-std-b67"}
 
 
+def _wide(primaries: int, matrix: NDArray[np.float64], space: int) -> Callable[[Path, Sequence[Rgb]], object]:
+    """SDR in more colours than BT.709's."""
+
+    def write(path: Path, shown: Sequence[Rgb]) -> None:
+        coded = [np.rint(65535 * np.clip((rgb / 255) ** 2.4 @ matrix.T, 0, 1) ** (1 / 2.4)).astype(np.uint16) for rgb in shown]
+        write_video(path, coded, space=space, form="rgb48le", tags=(primaries, 1))
+
+    return write
+
+
 def _interlaced(path: Path, shown: Sequence[Rgb]) -> None:
     """Each picture's odd lines are those of the next."""
     woven = [rgb.copy() for rgb in shown]
@@ -280,6 +290,8 @@ def _clear(codec: str, pixels: str, **options: Any) -> Callable[[Path, Sequence[
 VIDEOS: dict[str, Callable[[Path, Sequence[Rgb]], object]] = {
     "hdr_pq.mp4": _hdr(16),
     "hdr_hlg.mov": _hdr(18),
+    "p3.mov": _wide(12, _TO_P3, 1),
+    "bt2020.mp4": _wide(9, _TO_2020, 9),
     "clear.webm": _clear("libvpx-vp9", "yuva420p", options={"auto-alt-ref": "0"}),
     "clear_vp8.webm": _clear("libvpx", "yuva420p", options={"auto-alt-ref": "0", "b": "2M"}),
     "clear.mov": _clear("prores_ks", "yuva444p10le", space=1),

@@ -65,8 +65,10 @@ def test_a_video_looks_as_it_was_filmed(mytalk: Any, tmp_path: Path, kind: str) 
     VIDEOS[kind](tmp_path / kind, frames(6))
     actor, said = enrolled(mytalk, tmp_path / kind)
     assert len(actor.frames) == 6
-    for at, rgb in enumerate(frames(6)):
-        assert apart(actor.frames[at], on_white(rgb) if "clear" in kind else rgb) < (4 if "hdr" in kind else 2.5)
+    for rgb, picture, kept in zip(frames(6), read_pictures(tmp_path / kind), actor.frames, strict=True):
+        expected = on_white(rgb) if "clear" in kind else rgb
+        assert apart(picture, expected) < 2.0
+        assert apart(kept, expected) < 2.5
     words = "transparent" if "clear" in kind else "HDR" if "hdr" in kind else ""
     assert said.count("warning") == bool(words)
     assert words in said

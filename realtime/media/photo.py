@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import MediaFault
-from realtime.media.hdr import HLG, PQ
+from realtime.media.colours import HLG, PQ
 from realtime.media.upright import Warn
 
 if TYPE_CHECKING:  # Pillow is loaded where a file looks like a picture
@@ -108,7 +108,7 @@ def _heif(path: Path) -> Image.Image | av.VideoFrame:
     if transfer not in _HDR or not file.mode.endswith(";16"):
         return pi_heif.open_heif(path).to_pillow()
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.asarray(file)[..., :3]), format="rgb48le")
-    frame.color_trc = transfer
+    frame.color_trc, frame.color_primaries = transfer, int(file.info["nclx_profile"]["color_primaries"])
     return frame
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines.frames import Picture
 from realtime.errors import MediaFault
-from realtime.media.hdr import HLG, PQ, ToneMapping
+from realtime.media.colours import ToSdr, is_hdr, is_wide
 
 Warn = Callable[[str], None]
 
@@ -36,7 +36,7 @@ class Upright:
         self._aspect = Fraction(1) if aspect is None or square else aspect
         self._size: tuple[int, int] | None = None
         self._reformat = VideoReformatter()
-        self._tones: ToneMapping | None = None
+        self._sdr: ToSdr | None = None
         self._said: set[str] = set()
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
@@ -46,7 +46,7 @@ class Upright:
         width, height = self._size
         quarters = round(frame.rotation / 90)
         scaling = Interpolation.AREA if width < frame.width else Interpolation.BICUBIC
-        if frame.color_trc in (PQ, HLG):
+        if is_wide(frame) and not _has_alpha(frame):
             return _picture(self._as_sdr(frame, scaling), quarters)
         if _has_alpha(frame):
             frame = self._on_white(frame)
@@ -62,11 +62,12 @@ class Upright:
         return _picture(frame, quarters, None if rgb else _KR_KB.get(space))
 
     def _as_sdr(self, frame: av.VideoFrame, scaling: Interpolation) -> av.VideoFrame:
-        self._say(f"{self._name} is HDR: its brightest parts are toned down to SDR.")
         assert self._size is not None
-        if self._tones is None or not self._tones.fits(frame):
-            self._tones = ToneMapping(frame, self._size, "area" if scaling == Interpolation.AREA else "bicubic")
-        return self._tones(frame)
+        if is_hdr(frame):
+            self._say(f"{self._name} is HDR: its brightest parts are toned down to SDR.")
+        if self._sdr is None or not self._sdr.fits(frame):
+            self._sdr = ToSdr(frame, self._size, "area" if scaling == Interpolation.AREA else "bicubic")
+        return self._sdr(frame)
 
     def _on_white(self, frame: av.VideoFrame) -> av.VideoFrame:
         """RGB without alpha. The alpha is straight, as nearly all files have it."""
