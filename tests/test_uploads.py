@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from engines.actor import Store
-from tests.kinds import MOVING, RATE, STILLS, VIDEOS, face, speech, write_sound
+from tests.kinds import RATE, STILLS, VIDEOS, face, speech, write_sound
 from tests.kinds import frames as pictures
 from tests.made import write_clip, write_wav
 from tests.peers import SDP, Client, Peer, bursts, offer, problem, serving, wav
@@ -110,14 +110,14 @@ async def test_hostile_files_are_refused_and_nobody_else_notices(client: Client,
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # an enrolment gives way to all else
-@pytest.mark.parametrize(("kind", "frames", "words"), [("tiles.heic", 250, ""), ("moving.gif", 12, ""), ("hdr_hlg.mov", 6, "HDR")])
+@pytest.mark.parametrize(("kind", "frames", "words"), [("tiles.heic", 250, ""), ("hdr_hlg.mov", 6, "HDR")])
 async def test_what_phones_make_is_taken(client: Client, tmp_path: Path, kind: str, frames: int, words: str) -> None:
     """All kinds go through `tests/test_kinds.py`: here are those that a process of its own, with less of everything, must read too."""
     file = tmp_path / kind
     if kind in STILLS:
         STILLS[kind](file, face())
     else:
-        (MOVING | VIDEOS)[kind](file, pictures(6 if kind in VIDEOS else 4))
+        VIDEOS[kind](file, pictures(6))
     report = await enrolled(client, file.read_bytes(), "phone", {"Content-Type": "application/octet-stream"})
     assert report["state"] == "done", report
     assert all(note.startswith("The file ") for note in report["notes"])
