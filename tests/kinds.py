@@ -219,7 +219,7 @@ def write_video(
 
 def write_hdr(path: Path, coded: Sequence[NDArray[np.uint16]], transfer: int) -> None:
     """A video of coded BT.2020, (H, W, 3) of 16 bits."""
-    x265 = {"x265-params": "log-level=none:colorprim=bt2020:colormatrix=bt2020nc:transfer=" + _NAMES[transfer]}
+    x265 = {"x265-params": "log-level=none:bframes=0:colorprim=bt2020:colormatrix=bt2020nc:transfer=" + _NAMES[transfer]}
     write_video(path, coded, codec="libx265", pixels="yuv420p10le", space=9, form="rgb48le", tags=(9, transfer), options=x265)
 
 
@@ -299,7 +299,7 @@ VIDEOS: dict[str, Callable[[Path, Sequence[Rgb]], object]] = {
     "full_444.mp4": lambda path, shown: write_video(path, shown, pixels="yuv444p", space=1, full=True),
     "full_422.mkv": lambda path, shown: write_video(path, shown, codec="mjpeg", pixels="yuvj422p", full=True),
     "ten_bits.mp4": lambda path, shown: write_video(
-        path, shown, codec="libx265", pixels="yuv422p10le", space=1, options={"x265-params": "log-level=none"}
+        path, shown, codec="libx265", pixels="yuv422p10le", space=1, options={"x265-params": "log-level=none:bframes=0"}
     ),
     "interlaced.mp4": _interlaced,
     "wide.mp4": lambda path, shown: write_video(path, [rgb[:, ::2] for rgb in shown], aspect=Fraction(2)),
@@ -319,14 +319,15 @@ def write_sound(
     gap: tuple[float, float] | None = None,
     jitter: float = 0.0,
     late: float = 0.0,
+    last: float = 0.0,
     with_picture: bool = False,
     aside: Sequence[int] = (),
     first: int = 0,
 ) -> Path:
     """Tracks (C, n) at 48 kHz in frames of 20 ms; from `gap`[0] s on all is `gap`[1] s later, which no frame fills.
 
-    `jitter`: each frame's time is wrong by up to this, s. `late`: all sound begins so many s after the pictures. `aside`: tracks that
-    are comments. `first`: the track that a player takes.
+    `jitter`: each frame's time is wrong by up to this, s. `late`: all sound begins so many s after the pictures. `last`: for how long
+    the last frame lasts, s, if not as long as its samples. `aside`: tracks that are comments. `first`: the track that a player takes.
     """
     random = np.random.default_rng(0)
     paged = {"page_duration": "20000"} if path.suffix == ".ogg" else {}  # as what records calls writes it
@@ -350,7 +351,10 @@ def write_sound(
                 frame.pts, frame.time_base = at + round(later * RATE), Fraction(1, RATE)
                 container.mux(stream.encode(frame))
         for stream in streams:
-            container.mux(stream.encode(None))
+            rest = stream.encode(None)
+            if last:
+                rest[-1].duration = round(last * RATE)
+            container.mux(rest)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import engines.pipeline
 from engines.actor import Actor, Store
 from engines.pipeline import Pipeline
 from native.planes import to_rgb
+from realtime.errors import MediaFault
 from realtime.media import probe, read_pictures, read_speech
 from tests import kinds
 from tests.kinds import MOVING, STILLS, VIDEOS, Float, Rgb, face, frames, on_white, speech, with_gap, write_sound
@@ -90,7 +92,7 @@ def test_bright_parts_of_hdr_are_not_cut_off(tmp_path: Path) -> None:
     steps = np.repeat(np.array([0.2, 0.5, 1.0, 2.0, 4.0]), 16)[None, :, None].repeat(64, 0).repeat(3, 2)
     for name, transfer in (("pq", 16), ("hlg", 18)):
         code = np.rint(65535 * kinds.code_of(transfer, steps * 203)).astype(np.uint16)
-        kinds.write_hdr(tmp_path / f"{name}.mp4", [code] * 2, transfer)
+        kinds.write_hdr(tmp_path / f"{name}.mp4", [code] * 4, transfer)
         picture = to_rgb(next(read_pictures(tmp_path / f"{name}.mp4")))[32, 8::16].mean(1)
         assert np.abs(picture[:2] - 255 * np.array([0.2, 0.5]) ** (1 / 2.4)).max() < 6
         assert (np.diff(picture) > 2).all()
@@ -193,6 +195,25 @@ def test_sound_that_begins_after_the_pictures_is_in_its_place(heard: Any, tmp_pa
         assert alike(sound, at_16k(tmp_path, with_gap(said, 0, 0.5))) > 0.9
     alone, _ = heard(write_sound(tmp_path / "alone.mka", [said[None]], "pcm_s16le", late=0.5))
     assert alike(alone, at_16k(tmp_path, said)) > 0.99
+
+
+def test_a_call_that_ends_muted_is_whole(heard: Any, tmp_path: Path) -> None:
+    """What a file's header promises and no frame fills, in a file that has all of its bytes."""
+    said = speech(0.8)
+    webm = write_sound(tmp_path / "muted.webm", [said[None]], "libopus")
+    data = bytearray(webm.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3
+    data[at : at + 8] = struct.pack(">d", 5000.0)
+    tag = data.index(b"00:00:00.")
+    data[tag : tag + 9] = b"00:00:05."
+    webm.write_bytes(data)
+    for path in (webm, write_sound(tmp_path / "muted.m4a", [said[None]], "aac", last=3.0)):
+        sound, words = heard(path)
+        assert alike(sound, at_16k(tmp_path, said)) > 0.95
+        assert words == ""
+    webm.write_bytes(data[: len(data) // 2])
+    with pytest.raises(MediaFault, match="truncated"):
+        list(read_speech(webm, 16_000))
 
 
 @pytest.mark.parametrize("name", ["cut.webm", "cut.ogg", "cut.m4a", "cut.mka", "cut.mp4"])

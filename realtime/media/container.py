@@ -83,6 +83,24 @@ def decoded(
         raise MediaFault(f"{path.name} is damaged: {_words(error)}.", AGAIN) from error
 
 
+def _segment_is_cut(path: Path) -> bool | None:
+    """Whether a Matroska file ends before it says; None where it does not say."""
+    with path.open("rb") as file:
+        head = file.read(256)
+    end = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # its header, and the segment that is all the rest
+        if head[end : end + 4] != name or len(head) < end + 12:
+            return None
+        length = 9 - head[end + 4].bit_length()
+        if length > 8:
+            return None
+        value = int.from_bytes(head[end + 4 : end + 4 + length], "big") & ((1 << 7 * length) - 1)
+        if value == (1 << 7 * length) - 1:
+            return None
+        end += 4 + length + value
+    return path.stat().st_size < end
+
+
 def _page_is_cut(path: Path) -> bool:
     """Whether the last page of an Ogg file promises more bytes than there are: its length stands nowhere else."""
     with path.open("rb") as file:
@@ -121,10 +139,15 @@ def check_whole(container: InputContainer, stream: VideoStream | AudioStream, pa
     elif kind.startswith(("mov", "flac", "avi")) and stream.duration and stream.time_base:
         expected = float(stream.duration * stream.time_base)
     elif kind.startswith("matroska"):
+        cut = _segment_is_cut(path)
+        if cut is False:  # what is missing at its end was not there: a microphone that was muted
+            return
         if words := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):
             expected = int(words[1]) * 3600 + int(words[2]) * 60 + float(words[3]) - start
         elif container.duration and len(container.streams) == 1:
             expected = container.duration / 1e6 - start
+        elif cut:
+            raise MediaFault(f"{path.name} is truncated: {seconds:.1f} s can be read.", AGAIN)
     elif kind == "ogg" and _page_is_cut(path):
         raise MediaFault(f"{path.name} is truncated: {seconds:.1f} s can be read.", AGAIN)
     if expected is not None and seconds < expected - _SHORT[stream.type]:

@@ -102,6 +102,8 @@ class _Source:
             self.loud += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE).item())
             placed += block.shape[1]
             self.read = (placed - ahead) / self.rate
+            if time is not None and frame.duration and frame.time_base:  # a last frame may last longer than its samples
+                self.read = max(self.read, float(time + frame.duration * frame.time_base) - self.start)
             yield block, names
 
 
