@@ -36,6 +36,8 @@ class WarpConfig:
     """What counts as fine."""
     turned: tuple[float, float] = (0.5, 0.8)
     """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
+    fade: int = 3
+    """Frames before and after, over which that fades at least."""
     resting: tuple[float, float] = (0.012, 0.03)
     """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
     lap: float = 0.03

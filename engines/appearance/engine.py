@@ -15,10 +15,10 @@ from engines.actor import Actor
 from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
-from engines.appearance.layout import at_rest, bands, moved, sources
+from engines.appearance.layout import at_rest, bands, chins, moved, sources
 from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
-from engines.appearance.references import shown, weigh
+from engines.appearance.references import covered, moves, weigh
 from engines.motion.space import overlapped
 from engines.spec import Float, Picture
 from native.composite.op import composite
@@ -40,6 +40,8 @@ class Known:
     """(K, V, 2) the mesh in each reference's crop."""
     sharpness: Float
     """(K,) how sharp each reference's mouth is."""
+    covered: Float
+    """(N,) how much of the made mouth each frame can show, 0..1."""
     lights: Float
     """(K, 2, 3) how each reference is lit: see `light.lights`."""
     blurs: Float
@@ -182,7 +184,7 @@ class WarpAppearance:
             ]
             known = self._known[id(actor)] = Known(
                 actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
-                lights(actor), blurs(actor),
+                covered(actor, self.config), lights(actor), blurs(actor),
             )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
@@ -207,17 +209,22 @@ class WarpAppearance:
         """All that is decided of B pictures; together, because a thousand small sums cost more than a few large ones."""
         known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
         poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
-        weights, there = self._weigh(states, index, motion)
+        shown = np.array([one.covered[at] for one, at in zip(known, index, strict=True)], np.float32)
+        mouths = np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)])
+        weights, needed = self._weigh(states, index, motion)
+        there = shown * needed
+        # where the made mouth fades, it goes the frame's own way: two mouths over each other would be seen
+        motion = np.where(np.isnan(mouths) | (shown == 1)[:, None, None], motion, mouths + shown[:, None, None] * (motion - mouths))
         joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
         said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
-        band = bands(self._mesh, motion, np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)]))
+        lower = chins(self._mesh, motion, mouths)
         rest = np.stack([one.rest for one in known])
-        solid = moved(rest, said, poses, self._mesh, band)
+        solid = moved(rest, said, poses, self._mesh, bands(lower))
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
-        mouths = _around(target[:, :lips], config.around, size)
-        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses)
+        boxes = _around(target[:, :lips], config.around, size)
+        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses, lower)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
@@ -226,7 +233,7 @@ class WarpAppearance:
             own, opened = weights[b][chosen], one.actor.references.opening
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
-                values[b], float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
+                values[b], float(there[b]), units[b], tuple(boxes[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
                 crisp=states[b].crisp, missing=missing(config, float(openings[b]), opened[chosen], own, float(opened.max())),
                 meets=meets(config, float(openings[b]), float(own @ opened[chosen])),
                 light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
@@ -234,17 +241,17 @@ class WarpAppearance:
         return asked
 
     def _weigh(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> tuple[list[Float], Float]:
-        """Of each picture the weights of its actor's references, and how much of it is shown; actor by actor."""
+        """Of each picture the weights of its actor's references, and how much of it is needed; actor by actor."""
         rows: dict[int, list[int]] = {}
         for b, state in enumerate(states):
             rows.setdefault(id(state.known.actor), []).append(b)
-        weights, there = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
+        weights, needed = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
         for own in rows.values():
             actor, before = states[own[0]].known.actor, np.stack([states[b].weights for b in own])
-            there[own] = shown(actor, self.config, index[own], motion[own])
+            needed[own] = moves(actor, self.config, index[own], motion[own])
             for b, row in zip(own, weigh(actor, self.config, index[own], motion[own], before), strict=True):
                 weights[b] = row
-        return weights, there
+        return weights, needed
 
 
 _ACTORS = 8  # whose first states are kept

@@ -6,16 +6,16 @@ import numpy as np
 
 from engines import face
 from engines.actor import Actor
-from engines.appearance.mesh import BAND, JAW, Mesh, anchors, edges
+from engines.appearance.mesh import BAND, JAW, SURE, Mesh, anchors, edges, seen_values
 from engines.spec import Float
 
-_SURE = 0.04  # IOD: as much as a tracked outline may be wrong
+_BEARD = 0.08  # IOD
 
 
-def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> Float:
-    """The mesh (V, 3) in the actor's frame `index` when the face says `motion` (L, 2): pixels and depth."""
-    band = bands(mesh, motion, actor.mouths[index])
-    return moved(at_rest(actor, mesh), motion - face.motion_of(actor.neutral), actor.poses[index], mesh, band)
+def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> tuple[Float, Float]:
+    """The mesh (V, 3) in the actor's frame `index` when the face says `motion` (L, 2), pixels and depth; and its values (V, 2)."""
+    lower, pose = chins(mesh, motion, actor.mouths[index]), actor.poses[index]
+    return moved(at_rest(actor, mesh), motion - face.motion_of(actor.neutral), pose, mesh, bands(lower)), seen_values(mesh, pose, lower)
 
 
 def at_rest(actor: Actor, mesh: Mesh) -> Float:
@@ -24,15 +24,24 @@ def at_rest(actor: Actor, mesh: Mesh) -> Float:
     return np.concatenate([actor.neutral[mesh.points], edges(jaw, mesh.outward, BAND), anchors(actor.neutral)])
 
 
-def bands(mesh: Mesh, motion: Float, own: Float) -> Float:
-    """How wide the bands around jaws are (..., J), IOD: motion (..., L, 2) is said in frames that show `own` (..., L, 2), NaN if not known.
+def chins(mesh: Mesh, motion: Float, own: Float) -> Float:
+    """How much lower chins are than wanted, IOD, along the jaw (..., J); NaN where that is not known.
 
-    They reach to where the frame's own chin is lower: it must not look out from under the new one.
+    motion: (..., L, 2) that is wanted. own: (..., L, 2) that the frames show, NaN where that is not known.
     """
     lower = ((own[..., JAW, :] - motion[..., JAW, :]) * mesh.outward).sum(-1)
-    wide = np.maximum(lower, 0)
-    wide[..., 1:-1] = np.maximum(wide[..., 1:-1], np.maximum(wide[..., 2:], wide[..., :-2]))  # points slide along the line
-    return np.where(np.isnan(lower), np.float32(BAND), wide + np.float32(_SURE)).astype(np.float32)
+    lower[..., 1:-1] = np.maximum(lower[..., 1:-1], np.maximum(lower[..., 2:], lower[..., :-2]))  # points slide along the line
+    return np.asarray(lower, np.float32)
+
+
+def bands(lower: Float) -> Float:
+    """How wide the bands around jaws are (..., J), IOD, where chins are so much lower (..., J): they must not be seen under new ones.
+
+    Nor what is on them: a beard hangs below the chin.
+    """
+    covers = np.maximum(lower, 0)
+    wide = covers + np.float32(SURE) + np.float32(_BEARD) * np.clip(covers / np.float32(SURE), 0, 1)
+    return np.where(np.isnan(lower), np.float32(BAND), wide).astype(np.float32)
 
 
 def moved(rest: Float, motion: Float, poses: Float, mesh: Mesh, band: float | Float = BAND) -> Float:

@@ -14,10 +14,13 @@ from engines import face
 Float = NDArray[np.float32]
 
 _OUTWARD = (1.25, 1.5)  # anchors lie around the jaw, this far out from `_CENTRE`
-BAND = 0.12
+BAND = 0.1
 """How far outside of the jaw the band ends that covers a chin which the frame shows lower than it is wanted, IOD."""
-_EDGE = 0.06  # IOD: outside of that band the mask falls to nothing within this
-_TURNED = (0.05, 0.4)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
+SURE = 0.03
+"""As much as a tracked outline may be wrong, IOD: a band is wider by it."""
+_OWN = 0.7  # how much of itself an outline keeps that is as wanted
+_EDGE = 0.08  # IOD: outside of that band the mask falls to nothing within this
+_TURNED = (0.2, 0.5)  # cosines between the view and where a part of the face looks, from above, between which the mask fades in
 _CENTRE = np.array([0.0, 0.6, 0.0], np.float32)
 _MASK_CENTRE, _MASK_RADII = np.array([0.0, 1.22]), np.array([0.95, 0.55, 1.2])  # x, up, down: IOD
 _TOP = 0.4  # the mesh begins here, below the eyes
@@ -66,11 +69,19 @@ def edges(jaw: Float, outward: Float, band: float | Float) -> Float:
     return np.concatenate(lines, -2)
 
 
-def seen_values(mesh: Mesh, poses: Float) -> Float:
-    """`Mesh.values` of heads of poses (..., 3, 4): (..., V, 2). What looks away is not the mask's: there the frame's own outline stays."""
+def seen_values(mesh: Mesh, poses: Float, lower: Float) -> Float:
+    """`Mesh.values` of heads of poses (..., 3, 4): (..., V, 2). lower (..., J): see `engines.appearance.layout.chins`.
+
+    What looks away is not the mask's: there the frame's own outline stays. It also stays where it is as wanted; and a band that has no
+    chin to cover is not shown.
+    """
     turned = np.einsum("...j,vj->...v", poses[..., 2, :3], mesh.looks) / face.unit(poses)[..., None]
     low, high = _TURNED
-    return np.asarray(mesh.values * face.ease((-turned - low) / (high - low))[..., None], np.float32)
+    values = np.asarray(mesh.values * face.ease((-turned - low) / (high - low))[..., None], np.float32)
+    first = len(mesh.points)
+    values[..., first : first + len(mesh.outward), 0] *= np.where(np.isnan(lower), 1, np.clip(lower / SURE, 0, 1))
+    values[..., JAW, 0] *= 1 - _OWN * np.where(np.isnan(lower), 0, np.clip(1 - np.abs(lower) / (2 * SURE), 0, 1))
+    return values
 
 
 @cache
@@ -92,7 +103,8 @@ def mesh() -> Mesh:
         np.concatenate([of[points], edges(of[face.MOTION[JAW]], outward, BAND), anchors(neutral)]) for of in (opened, neutral)
     )
     triangles = _delaunay(vertices[:, :2])
-    looks, rest = _looks(rest, triangles), rest[:, :2]
+    looks, rest = _looks(rest, triangles[(triangles < len(points)).all(1)]), rest[:, :2]
+    looks[len(points) : len(points) + 2 * len(outward)] = np.tile(looks[JAW], (2, 1))
     away = (rest - _MASK_CENTRE) / np.where(rest[:, 1:] < _MASK_CENTRE[1], _MASK_RADII[[0, 1]], _MASK_RADII[[0, 2]])
     radius = np.linalg.norm(away, axis=1)
     alpha = np.clip((1 - radius) / _FEATHER, 0, 1)
