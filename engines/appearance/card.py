@@ -95,7 +95,8 @@ class CardPainter:
 
     def _warps(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
         rows = np.zeros(len(asked), warp.DESCRIPTOR)
-        rows["pictures"], rows["sources"] = [place.pictures for place in places], [place.sources for place in places]
+        rows["pictures"] = [place.pictures for place in places]
+        rows["sources"] = [place.sources + int(one.meets > 0) * one.sources[0].nbytes for one, place in zip(asked, places, strict=True)]
         rows["vertices"], rows["channels"] = asked[0].values.shape
         rows["which"] = tick.give_all([one.chosen.astype(np.int32) for one in asked])
         rows["weights"], rows["target"] = tick.give_all([one.weights for one in asked]), tick.give_all([one.target for one in asked])

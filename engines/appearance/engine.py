@@ -15,7 +15,7 @@ from engines.actor import Actor
 from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
 from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
-from engines.appearance.layout import at_rest, bands, chins, moved, sources
+from engines.appearance.layout import at_rest, bands, chins, moved, sources, trimmed
 from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import covered, moves, weigh
@@ -37,7 +37,7 @@ class Known:
     neutral: Float
     """(L, 2) motion at rest."""
     sources: Float
-    """(K, V, 2) the mesh in each reference's crop."""
+    """(2, K, V, 2) the mesh in each reference's crop: as it is there, and trimmed (`engines.appearance.layout.trimmed`)."""
     sharpness: Float
     """(K,) how sharp each reference's mouth is."""
     covered: Float
@@ -65,7 +65,7 @@ class Asked:
 
     actor: Actor
     sources: Float
-    """(K, V, 2) as in `Known`."""
+    """(2, K, V, 2) as in `Known`."""
     index: int
     """Of the frame."""
     corner: tuple[int, int]
@@ -109,6 +109,11 @@ class Asked:
         return self.target[: len(face.LIPS)]
 
     @property
+    def places(self) -> Float:
+        """(K, V, 2) the mesh in each reference's crop, trimmed where lips meet that references have apart."""
+        return np.asarray(self.sources[int(self.meets > 0)])
+
+    @property
     def inside(self) -> Inside | None:
         """What of the mouth's inside is to be drawn, if anything, and at which opacity: `drawn`."""
         if not self.drawn > 0:
@@ -150,7 +155,7 @@ class CpuPainter:
         if not any(asked.size):
             return frame, asked.crisp
         patch, carried = warp(
-            [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.sources[asked.chosen],
+            [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.places[asked.chosen],
             asked.target, asked.triangles, asked.values, asked.size,
         )  # fmt: skip
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
@@ -177,10 +182,11 @@ class WarpAppearance:
         known = self._known.get(id(actor))
         if known is None:
             references = actor.references
-            at = sources(actor, self._mesh) * references.pictures.shape[1] - 0.5
+            both = (sources(actor, self._mesh, motion) for motion in (references.motion, trimmed(references.motion)))
+            at = np.stack([*both]) * references.pictures.shape[1] - 0.5
             sharpness = [
                 edges(picture, tuple(_around(place[: len(face.LIPS)], self.config.around, np.array(picture.shape[:2])).tolist())).var()
-                for picture, place in zip(references.pictures, at, strict=True)
+                for picture, place in zip(references.pictures, at[0], strict=True)
             ]
             known = self._known[id(actor)] = Known(
                 actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
@@ -188,7 +194,7 @@ class WarpAppearance:
             )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
-        return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
+        return WarpState(known, np.zeros(len(known.sharpness), np.float32), -1.0)
 
     def step(
         self, states: Sequence[WarpState], index: Sequence[int], motion: Float, *, plain: bool = False

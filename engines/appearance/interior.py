@@ -28,7 +28,7 @@ _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
 _SHARPEST = 1.6  # pixels over which an edge goes
 _SHUT = 0.018  # a mouth less open shows no inside
-_LINE, _LINE_SHARE, _LINE_SHADE = 0.052, 1.0, 0.75  # of lips that meet: how wide, how opaque and how bright their shadow is
+_LINE, _LINE_SHARE, _LINE_SHADE = 0.042, 0.9, 0.65  # of lips that meet: how wide, how opaque and how bright their shadow is
 _SOME = 0.1  # a mouth more open shows some of its inside
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 

@@ -9,7 +9,7 @@ from engines.actor import Actor
 from engines.appearance.mesh import BAND, JAW, SURE, Mesh, anchors, edges, seen_values
 from engines.spec import Float
 
-_BEARD = 0.08  # IOD
+_BEARD, _TRIM = 0.08, 0.035  # IOD
 
 
 def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> tuple[Float, Float]:
@@ -56,9 +56,21 @@ def moved(rest: Float, motion: Float, poses: Float, mesh: Mesh, band: float | Fl
     return face.from_head(solid, poses)
 
 
-def sources(actor: Actor, mesh: Mesh) -> Float:
-    """The mesh (K, V, 2) in each reference's crop, as shares of its side: pixel centres run from 0.5/S to 1 - 0.5/S."""
+def sources(actor: Actor, mesh: Mesh, motion: Float) -> Float:
+    """The mesh (K, V, 2) in each reference's crop, where the references show motion (K, L, 2), as shares of its side.
+
+    Pixel centres run from 0.5/S to 1 - 0.5/S.
+    """
     references = actor.references
-    solid = moved(at_rest(actor, mesh), references.motion - face.motion_of(actor.neutral), actor.poses[references.frame], mesh)
+    solid = moved(at_rest(actor, mesh), motion - face.motion_of(actor.neutral), actor.poses[references.frame], mesh)
     at = ((solid[..., :2] - references.crops[:, None, :2]) * references.crops[:, None, 2:] + 0.5) / references.pictures.shape[1]
     return np.asarray(at, np.float32)
+
+
+def trimmed(motion: Float) -> Float:
+    """Motion (..., L, 2) whose inner lips lie a little within the lips: a tracked edge may have a tooth's rim on it."""
+    outer, inner = motion[..., : len(face.OUTER_LIPS), :], motion[..., len(face.OUTER_LIPS) : len(face.LIPS), :]
+    thick = np.linalg.norm(outer - inner, axis=-1, keepdims=True)
+    out = motion.copy()
+    out[..., len(face.OUTER_LIPS) : len(face.LIPS), :] += np.minimum(np.float32(_TRIM) / np.maximum(thick, 1e-6), 0.4) * (outer - inner)
+    return out

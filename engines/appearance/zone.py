@@ -119,7 +119,7 @@ class Views:
         chosen = asked.chosen[order]
         coarse = [self._reference(actor, int(k)) for k in chosen]
         target = asked.target + np.array(asked.corner, np.float32)
-        places = [(asked.sources[k] + 0.5) * scale - 0.5 for k, (_, scale) in zip(chosen, coarse, strict=True)]
+        places = [(asked.places[k] + 0.5) * scale - 0.5 for k, (_, scale) in zip(chosen, coarse, strict=True)]
         field = mesh_values(
             where.place(target, CELLS), asked.triangles, np.concatenate([*places, asked.values], 1).astype(np.float32), (CELLS, CELLS)
         )
