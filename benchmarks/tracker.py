@@ -173,7 +173,7 @@ def turned(all_of_them: list[Person], size: tuple[int, int], eyes: float, random
                 true = lay(picture, person.pictures[0], person.landmarks[0], eyes, place)
                 width = size[0]
                 for _ in range(quarters):
-                    true[:, :2] = np.stack([true[:, 1], width - true[:, 0]], 1)
+                    true[:, :2] = np.stack([true[:, 1], width - 1 - true[:, 0]], 1)
                     picture, width = np.ascontiguousarray(np.rot90(picture)), picture.shape[0]
                 hits.append(hit(tracker.track(picture), true))
             made[f"{90 * quarters} degrees"] = _figures(hits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.resources import files
@@ -60,4 +61,5 @@ def read_said(metadata: Mapping[str, str], name: str, kind: type[Any], version: 
 
 
 def _mend(name: str) -> str:
-    return f"Install mytalk-live again, or train it: python -m engines.train {'renderer' if name.startswith('picture') else 'motion'}."
+    command = {"picture": "renderer", "face": "tracker"}.get(re.split(r"[._]", name)[0], "motion")
+    return f"Install mytalk-live again, or make it: python -m engines.train {command}."

@@ -10,18 +10,24 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import BackendFault
 from engines.face import POINTS
 from engines.tracking.region import Float
 
 
 class MediaPipe:
-    """See `engines.tracker.Tracker`. It looks for faces in the whole picture only, and cannot go back."""
+    """See `engines.tracker.Tracker`. It looks for faces in the whole picture only. Raises BackendFault where it is not installed."""
 
     def __init__(self, faces: int = 1, *, video: bool = True, confidence: float = 0.5) -> None:
         os.environ.setdefault("GLOG_minloglevel", "2")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its protobuf code warns on every call
-            from mediapipe.python.solutions.face_mesh import FaceMesh
+            try:
+                from mediapipe.python.solutions.face_mesh import FaceMesh
+            except ImportError as error:
+                raise BackendFault(
+                    "MediaPipe is not installed.", "pip install 'mytalk-live[mediapipe]', with Python 3.11 or 3.12."
+                ) from error
         self._mesh = FaceMesh(
             static_image_mode=not video,
             max_num_faces=faces,
@@ -30,8 +36,8 @@ class MediaPipe:
             min_tracking_confidence=confidence,
         )
 
-    def track(self, picture: NDArray[np.uint8], at_least: int = 1) -> list[Float]:
-        """See `engines.tracker.Tracker.track`; `at_least` changes nothing."""
+    def track(self, picture: NDArray[np.uint8]) -> list[Float]:
+        """See `engines.tracker.Tracker.track`."""
         height, width = picture.shape[:2]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -40,9 +46,6 @@ class MediaPipe:
         faces = [np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale for face in found or ()]
         faces = [face for face in faces if len(face) == POINTS and np.isfinite(face).all()]
         return sorted(faces, key=lambda face: -float(np.ptp(face[:, 0]) * np.ptp(face[:, 1])))
-
-    def follow(self, picture: NDArray[np.uint8], landmarks: Float) -> None:
-        """Nothing: see `engines.tracker.Tracker.follow`."""
 
     def close(self) -> None:
         """Free the graph."""

@@ -78,7 +78,7 @@ def cut_out(
     middle, size = np.array([region.x, region.y]), np.array(picture.shape[1::-1])
     low = np.clip(np.floor(middle - reach), 0, size - 1).astype(int)
     high = np.clip(np.ceil(middle + reach), low + 1, size).astype(int)
-    part = picture[low[1] : high[1], low[0] : high[0]]
+    part: Picture = picture[low[1] : high[1], low[0] : high[0]]
     to_part = matrix.copy()
     to_part[:, 2] -= low
     by = int(region.side / cells)

@@ -18,8 +18,9 @@ _SHARED = 0.3
 """Neighbouring squares overlap by this share: what is cut by one is whole in the next, or large enough for the round before."""
 _ROUND = 1.8
 """A face that is larger than the picture is looked for in a square so much larger than it."""
-_LEAST = -0.85  # as a logit: what is believed at 0.3 is worth a closer look
-_MOST = 12  # of those, in a round
+LEAST = -0.4
+"""As a logit: what is believed at 0.4 is worth a closer look."""
+_MOST = 6  # of those, in a round
 
 
 def rounds(picture: Picture, detector: Detector) -> Iterator[list[Sighting]]:
@@ -28,7 +29,7 @@ def rounds(picture: Picture, detector: Detector) -> Iterator[list[Sighting]]:
     A round of an H x W picture is at most (1.4 * H / 256 + 1) * (1.4 * W / 256 + 1) looks: 66 at 1920 x 1080, 264 at 3840 x 2160.
     """
     all_of_it = whole(picture)
-    yield detector.look_at(picture, all_of_it.scaled(_ROUND), _LEAST, _MOST)
+    yield detector.look_at(picture, all_of_it.scaled(_ROUND), LEAST, _MOST)
     count = int(np.ceil(np.log(max(all_of_it.side / _FINEST, 1)) / np.log(_FINER)))
     for at in range(1, count + 1):
         side = all_of_it.side * (_FINEST / all_of_it.side) ** (at / count)
@@ -47,7 +48,7 @@ def _round(picture: Picture, detector: Detector, by: float) -> Iterator[Sighting
                 tile = cv2.copyMakeBorder(tile, 0, SEEN - tile.shape[0], 0, SEEN - tile.shape[1], cv2.BORDER_CONSTANT)
             matrix = back.copy()
             matrix[:, 2] = back[:, :2] @ [x, y]
-            for region, logit in detector.look(np.asarray(tile, np.uint8), _LEAST, _MOST):
+            for region, logit in detector.look(np.asarray(tile, np.uint8), LEAST, _MOST):
                 yield Sighting(region.out_of(matrix), logit)
 
 
