@@ -133,7 +133,7 @@ def _faces() -> str:
     with Tracker(video=False) as tracker:
         if not tracker.track(to_rgb(presenter.frames[0])):
             raise FaceFault("The tracker does not find the presenter's face.", _AGAIN)
-    return f"{DETECTOR} and {MESH} are as shipped, and find the presenter's face"
+    return f"{DETECTOR} and {MESH} are as shipped; the tracker finds the presenter's face"
 
 
 def _video() -> str:
