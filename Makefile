@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 pyth
 	$$python $(FIT) 2>/dev/null && command -v $$python && break; done)
 BIN := $(VENV)/bin
 EXTRAS ?= test
+USED := $(if $(filter file,$(origin EXTRAS)),plain,$(EXTRAS)) # what tests need (0.7 GB) is not needed to use it
 HOST ?= 127.0.0.1
 PORT ?= 8008
 WORKERS ?= 2
@@ -15,7 +16,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
 
 # Where there is no fit Python, uv is asked for one.
-$(VENV)/.installed-$(EXTRAS): pyproject.toml
+$(VENV)/.installed-%: pyproject.toml
 	@test -x $(BIN)/python || if [ -n "$(PYTHON)" ] && $(PYTHON) $(FIT); then \
 		$(PYTHON) -m venv $(VENV); \
 	else \
@@ -25,7 +26,7 @@ $(VENV)/.installed-$(EXTRAS): pyproject.toml
 			{ echo "error: Python 3.11 or newer is needed. hint: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 	fi
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(EXTRAS)]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.$(if $(filter-out plain,$*),[$*])'
 	@touch $@
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
@@ -76,10 +77,10 @@ format: install  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-serve: $(VENV)/.installed-$(EXTRAS)  ## the server and its page on 127.0.0.1
+serve: $(VENV)/.installed-$(strip $(USED))  ## the server and its page on 127.0.0.1
 	$(BIN)/mytalk serve --host $(HOST) --port $(PORT)
 
-demo: install  ## demo.mp4: the drawn presenter says the shipped speech
+demo: $(VENV)/.installed-$(strip $(USED))  ## demo.mp4: the drawn presenter says the shipped speech
 	$(BIN)/mytalk demo -o demo.mp4 --overwrite
 
 bench: install  ## speed on this machine
