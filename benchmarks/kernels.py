@@ -209,12 +209,11 @@ def prepare_interior(torch: Any, case: Case, batch: int) -> Bench:
     a, sessions = case.arguments, np.zeros(batch, interior.DESCRIPTOR)
     sessions["h"], sessions["w"] = a["patch"].shape[:2]
     sessions["x"], sessions["y"] = a["corner"]
-    sessions["rows"], sessions["columns"] = a["inside"].shape
-    sessions["above"], sessions["share"] = a["above"], a["share"]
-    for row in sessions:
-        interior.soften(row, a["unit"])
-    lips = {name: a[name][None] for name in ("upper", "lower")}
-    keep = placed(torch, sessions, inside=interior.packed(a["inside"])[None], **lips, skin=np.zeros((batch, 4), np.float32))
+    sessions["rows"], sessions["columns"] = a["size"]
+    sessions["samples"] = a["profile"].shape[1]
+    for name in ("place", "light", "unit", "soft", "share"):
+        sessions[name] = a[name]
+    keep = placed(torch, sessions, profile=a["profile"][None])
     made = placed(torch, sessions, patch=eight(a["patch"], batch))[0]
     return on_card(torch, case, sessions, keep, made)
 

@@ -75,6 +75,18 @@ class Actor:
     """(N,) 0..1: how much of the made mouth is shown in each frame, 0 where the face is lost; None: all of it everywhere."""
     resting: Float | None = None
     """(N,) IOD: how far the lips in each frame are from rest, infinite where that is not known; None: known of no frame."""
+    motion: Float | None = None
+    """(N, L, 2) the motion that each frame shows itself, NaN where that is not known; None: not kept (before 0.2.0)."""
+    guessed: tuple[float, float] | None = None
+    """How certain `neutral` and `opening_range` are: standard deviations of a lip point, IOD, and of the range's logarithm."""
+
+    @cached_property
+    def mouths(self) -> Float:
+        """(N, L, 2) `motion`, or what is known of it."""
+        if self.motion is not None:
+            return self.motion
+        known = np.zeros(len(self.poses), np.bool_) if self.resting is None else self.resting < _RESTS
+        return np.where(known[:, None, None], face.motion_of(self.neutral), np.float32(np.nan)).astype(np.float32)
 
     @cached_property
     def turns(self) -> Float:
@@ -98,7 +110,8 @@ class Actor:
 
 
 _ARRAYS = ("poses", "neutral")
-_OPTIONAL = ("shown", "resting")
+_OPTIONAL = ("shown", "resting", "motion")
+_RESTS = 0.02  # IOD from rest: a mouth that is as good as at rest
 _REFERENCES = ("frame", "pictures", "crops", "motion")
 
 
@@ -117,6 +130,7 @@ def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
         text = {
             "format": FORMAT, "name": actor.name, "width": actor.size[0], "height": actor.size[1], "frames": len(actor.poses),
             "loop": actor.loop, "opening_range": actor.opening_range, "width_range": actor.width_range, "source": actor.source,
+            "guessed": actor.guessed,
         }  # fmt: skip
         (building / "actor.json").write_text(json.dumps(text, indent=1) + "\n")
         if preview:
@@ -141,12 +155,13 @@ def load_actor(folder: Path) -> Actor:
             known = "habit.mean" in arrays  # not in an actor of 0.1.0's first days
             habit = Habit(arrays["habit.mean"], int(arrays["habit.frames"])) if known else None
             own |= {name: arrays[name] for name in _OPTIONAL if name in arrays}
+            guessed = text.get("guessed") and (float(text["guessed"][0]), float(text["guessed"][1]))
         if not (folder / "frames.mp4").stat().st_size or len(own["poses"]) != text["frames"]:
             raise ActorFault(f"Actor {folder.name} is damaged.", mend)
         return Actor(
             name=text["name"], size=(text["width"], text["height"]), loop=text["loop"], references=references,
             frames=Frames(folder / "frames.mp4", text["frames"]), opening_range=text["opening_range"],
-            width_range=text["width_range"], source=text["source"], habit=habit, **own,
+            width_range=text["width_range"], source=text["source"], habit=habit, guessed=guessed, **own,
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:  # what json, zip and numpy raise on damage
         raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error

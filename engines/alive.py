@@ -8,15 +8,16 @@ known in each frame; around it the movement dies away, and the picture's border 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.blink import lower
 from engines.frames import Picture
-from engines.lids import lids, lower
+from engines.lids import Lid, lids
 from native.planes import planes
 
 Float = NDArray[np.float32]
@@ -36,7 +37,12 @@ _PULL = 0.25  # between face and border the picture is drawn out by this share a
 _STILL = 0.005  # what goes with the head less than this is not moved at all
 _CELLS = 16  # of the field in an IOD
 _BAND = 16  # rows of cells that are moved at a time
+_CONTEXT = 1  # cells around that interpolation looks at
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
+_LENSES = np.array([[-1.15, -0.5], [1.15, 0.55]], np.float32)  # head's frame: glasses lie within; what is there moves as one plane
+_AROUND = 0.3  # IOD: how far around it does so less and less
+
+_SEES = 4  # pixels around that interpolation looks at
 
 _BLINK = (0.4, 0.9, 1.0, 0.8, 0.45, 0.15)  # shut fast, open slowly
 _FIRST, _APART = (30, 60), (75, 140)  # ticks: when the first blink comes, and the next after it
@@ -58,11 +64,12 @@ def bring_to_life(picture: Picture, landmarks: Float, random: np.random.Generato
     """The idle loop of a photo (I420) whose face has the landmarks (478, 3): moves (N, 3, 4) and N pictures, made as they are read.
 
     The head's pose in frame n is moves[n] after the photo's: `after(moves, pose)`. `random` decides how it sways and when it
-    blinks. Eyes that are closed or too small stay as they are; a face close to the border sways less.
+    blinks. Eyes that are closed, too small or not to be seen stay as they are; a face close to the border sways less.
     """
     field = _field(picture, landmarks)
     life = _live(landmarks, field.amount, random, ticks)
-    photo = _Photo(picture, _twice(planes(picture)[0]), landmarks)
+    luma, *chroma = (_twice(plane) for plane in planes(picture))
+    photo = _Photo(picture, luma, np.stack(chroma, -1), lids(picture, landmarks))
     return life.moves, (_shown(photo, field, life, tick) for tick in range(ticks))
 
 
@@ -120,9 +127,12 @@ def _blinks(random: np.random.Generator, ticks: int) -> Float:
 @dataclass(frozen=True)
 class _Photo:
     picture: Picture
-    twice: NDArray[np.uint8]
-    """Its luma at twice its size."""
-    landmarks: Float
+    luma: NDArray[np.uint8]
+    """(2 H, 2 W) its luma at twice its size."""
+    chroma: NDArray[np.uint8]
+    """(H, W, 2) its U and V at twice their size."""
+    lids: list[Lid]
+    """Those that blink."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ def _field(picture: Picture, landmarks: Float) -> _Field:
     rows, columns = (np.flatnonzero(moving.any(axis)) for axis in (1, 0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     place = np.stack([x, y], -1)[part]
-    depth = _depth(place, landmarks, _DEPTH * unit)
+    depth = _levelled(_depth(place, landmarks, _DEPTH * unit), place, landmarks, pose)
     solid = np.concatenate([place, depth[:, :, None], np.ones_like(depth)[:, :, None]], -1) * head[part][:, :, None]
     return _Field(
         step=step, corner=(int(columns[0]) * step, int(rows[0]) * step), place=place, head=solid.astype(np.float32),
@@ -176,20 +186,51 @@ def _depth(place: Float, landmarks: Float, smooth: float) -> Float:
     """The depth (h, w) at places (h, w, 2): of the landmarks near by, after Shepard."""
     depth = np.empty(place.shape[:2], np.float32)
     for row, line in enumerate(place):  # by rows: all at once would be large
-        near = 1 / (((line[:, None] - landmarks[None, :, :2]) ** 2).sum(-1) + smooth**2) ** 2
+        near = (line[:, :1] - landmarks[:, 0]) ** 2
+        near += (line[:, 1:] - landmarks[:, 1]) ** 2 + smooth**2
+        near = 1 / (near * near)
         depth[row] = (near @ landmarks[:, 2]) / near.sum(1)
     return depth
 
 
+def _levelled(depth: Float, place: Float, landmarks: Float, pose: Float) -> Float:
+    """The depth (h, w) at places (h, w, 2), that of a plane about the eyes: there straight lines stay straight.
+
+    Of glasses there are no landmarks: with the depth of the face behind them, their rims would bend where nose and sockets are.
+    """
+    here = face.canonical()[:, :2]
+    near = landmarks[((here > _LENSES[0]) & (here < _LENSES[1])).all(1)]
+    known = np.column_stack([near[:, :2], np.ones(len(near))])
+    slope = np.linalg.lstsq(known.astype(np.float64), near[:, 2].astype(np.float64), rcond=None)[0].astype(np.float32)
+    plane = place @ slope[:2] + slope[2]
+    at = face.to_head(np.concatenate([place, plane[:, :, None]], -1).reshape(-1, 3), pose)[:, :2].reshape(place.shape)
+    out = np.maximum(np.maximum(_LENSES[0] - at, at - _LENSES[1]), 0)
+    share = face.ease(1 - np.linalg.norm(out, axis=-1) / _AROUND)
+    return np.asarray(depth + share * (plane - depth), np.float32)
+
+
 def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
-    """Frame `tick`: the photo moved, then its lids lowered."""
+    """Frame `tick`: the photo, its lids lowered, then moved."""
+    if life.shut[tick] > 0 and photo.lids:
+        photo = _blinking(photo, float(life.shut[tick]))
     out = photo.picture.copy()
     if tick:
         _move(photo, field, _from_where(field, life.moves[tick], life.breath[tick]), out)
-    if life.shut[tick] > 0:
-        for lid in lids(face.from_head(photo.landmarks, life.moves[tick])):
-            lower(out, lid, float(life.shut[tick]))
     return out
+
+
+def _blinking(photo: _Photo, shut: float) -> _Photo:
+    """The photo with its lids lowered."""
+    picture, luma, chroma = photo.picture.copy(), photo.luma.copy(), photo.chroma.copy()
+    for lid in photo.lids:
+        x, y, wide, tall = lower(picture, lid, shut)
+        for plane, finer, half in zip(planes(picture), (luma, chroma[:, :, 0], chroma[:, :, 1]), (1, 2, 2), strict=True):
+            low, size = (x // half, y // half), (wide // half, tall // half)
+            left, top = (max(at - _SEES, 0) for at in low)
+            part = _twice(plane[top : low[1] + size[1] + _SEES, left : low[0] + size[0] + _SEES])
+            part = part[2 * (low[1] - top) :, 2 * (low[0] - left) :][: 2 * size[1], : 2 * size[0]]
+            finer[2 * low[1] :, 2 * low[0] :][: part.shape[0], : part.shape[1]] = part
+    return replace(photo, picture=picture, luma=luma, chroma=chroma)
 
 
 def _from_where(field: _Field, move: Float, breath: Float) -> Float:
@@ -197,30 +238,31 @@ def _from_where(field: _Field, move: Float, breath: Float) -> Float:
     shift = field.head @ (move - np.eye(3, 4, dtype=np.float32))[:2].T
     shift += field.chest[:, :, None] * breath
     back = -shift
-    for _ in range(3):  # the movement is known where it starts, not where it ends: look again from there
-        at = (field.place + back - field.place[0, 0]) / field.step
-        x, y = np.ascontiguousarray(at[:, :, 0]), np.ascontiguousarray(at[:, :, 1])
-        back = -np.asarray(cv2.remap(shift, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    for _ in range(2):  # the movement is known where it starts, not where it ends: look again from there
+        at = np.asarray((field.place + back - field.place[0, 0]) / field.step, np.float32)
+        back = -cv2.remap(shift, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return back
 
 
 def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
     """Write into `out` what moves of the photo; in bands, so that a large photo needs no large maps."""
-    _, *chroma = planes(photo.picture)
-    luma, *moved = planes(out)
-    for sources, targets, finer, half in (((photo.twice,), (luma,), 2, 1), (chroma, moved, 1, 2)):
+    luma, *chroma = planes(out)
+    x, y = (np.arange(-_CONTEXT, n + _CONTEXT, dtype=np.float32) * field.step for n in (back.shape[1], back.shape[0]))
+    where = np.pad(back, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), "edge") + field.place[0, 0]
+    where += np.stack(np.meshgrid(x, y), -1)
+    for source, targets, half, offset in ((photo.luma, (luma,), 1, 0.0), (photo.chroma, chroma, 2, 0.5)):
         cell, x0 = field.step // half, field.corner[0] // half
+        finer = np.asarray(where * (2 / half) - offset, np.float32)
         for row in range(0, len(back), _BAND):
-            low, high = max(row - 2, 0), row + _BAND + 2  # what cubic interpolation sees
-            band = back[low:high] * np.float32(finer / half)
-            full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_CUBIC)
+            band = finer[row : row + _BAND + 2 * _CONTEXT]
+            full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_LINEAR)
             y0 = field.corner[1] // half + row * cell
-            full = full[(row - low) * cell :][: min(_BAND * cell, len(targets[0]) - y0), : targets[0].shape[1] - x0]
-            tall, wide = full.shape[:2]
-            x = full[:, :, 0] + np.arange(x0, x0 + wide, dtype=np.float32) * finer
-            y = full[:, :, 1] + np.arange(y0, y0 + tall, dtype=np.float32)[:, None] * finer
-            for source, target in zip(sources, targets, strict=True):
-                target[y0 : y0 + tall, x0 : x0 + wide] = cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            tall = min((len(band) - 2 * _CONTEXT) * cell, len(targets[0]) - y0)
+            wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
+            full = full[_CONTEXT * cell :, _CONTEXT * cell :][:tall, :wide]
+            seen = cv2.remap(source, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+            for at, target in enumerate(targets):
+                target[y0 : y0 + tall, x0 : x0 + wide] = seen if seen.ndim == 2 else seen[:, :, at]
 
 
 def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -18,7 +18,8 @@ from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
 from engines.errors import FaceFault
 from engines.frames import Frames, Picture, write_frames
-from engines.motion.space import habit, rest_and_range
+from engines.motion import rest
+from engines.motion.space import habit
 from engines.tracker import Tracker
 from native.planes import cut, to_rgb
 
@@ -34,7 +35,6 @@ _FACES = 4  # looked for at once
 _FADE = 5  # frames over which the mouth fades where the face is lost
 _KEPT = 200 << 20  # bytes of pictures in which the face was not found: 67 of 1920 x 1080, 16 of 3840 x 2160
 _NEAR = 1.5  # IOD that a face may move between frames where there are several
-PHOTO_OPENING, PHOTO_WIDTH = 0.16, 0.035  # of the mean person of the training clips, IOD
 
 
 @dataclass(frozen=True)
@@ -228,20 +228,20 @@ def make_actor(
     """
     cuts = cuts_of(landmarks)
     use = seen if use is None else use & seen
-    own = np.median(face.to_head(landmarks[use], face.pose(landmarks[use])), 0).astype(np.float32)
+    heads = face.to_head(landmarks[use], face.pose(landmarks[use]))
+    own = np.median(heads, 0).astype(np.float32)
     poses = face.pose(smooth(landmarks, cuts), own)  # the person's own face as template: steadier than the mean one
     motion = np.stack([face.motion_onto(points[face.MOTION, :2], pose, own) for points, pose in zip(landmarks, poses, strict=True)])
-    neutral_motion, opening_range, width_range = rest_and_range(motion[use])
-    if use.sum() < 25:  # too little to know how this person moves
-        opening_range, width_range = max(opening_range, PHOTO_OPENING), max(width_range, PHOTO_WIDTH)
-    neutral = face.with_motion(own, neutral_motion)
+    mouth = rest.estimate(motion[use], heads)
+    neutral = face.with_motion(own, mouth.rest)
     references = make_references(frames, choose(motion, poses, use), poses, motion)
     height, width = frames[0].shape[0] * 2 // 3, frames[0].shape[1]
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
-        opening_range=float(opening_range), width_range=float(width_range), references=references, frames=frames, source=source,
-        habit=habit(motion[use]), shown=shown_where(seen, cuts),
-        resting=np.where(use, face.lips_apart(motion, neutral_motion), np.inf).astype(np.float32),
+        opening_range=mouth.opening_range, width_range=mouth.width_range, references=references, frames=frames, source=source,
+        habit=habit(motion[use]), shown=shown_where(seen, cuts), guessed=(mouth.rest_error, mouth.range_error),
+        motion=np.where(use[:, None, None], motion, np.nan).astype(np.float32),
+        resting=np.where(use, face.lips_apart(motion, mouth.rest), np.inf).astype(np.float32),
     )  # fmt: skip
 
 
@@ -306,4 +306,5 @@ def enrol(
     photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)
     moves, living = bring_to_life(first[0], tracks.landmarks[0], np.random.default_rng(crc32(first[0].tobytes())))
     frames = Frames(path, write_frames(path, counted(living, progress)))
-    return replace(photo, poses=after(moves, photo.poses[0]), frames=frames, resting=np.zeros(len(frames), np.float32))
+    motion, resting = (None if value is None else np.repeat(value, len(frames), 0) for value in (photo.motion, photo.resting))
+    return replace(photo, poses=after(moves, photo.poses[0]), frames=frames, motion=motion, resting=resting)

@@ -92,7 +92,7 @@ def list_(given: dict[str, Any]) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.pass_obj
 def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool) -> None:
-    """Write a picture of an actor: landmarks, crop, mask, references."""
+    """Tell what an actor can do, what had to be guessed, and what to film for better; and write a picture of it."""
     store = _store(settings_of(given))
     store.find(name)
     out = output or Path(f"{name}.png")
@@ -100,12 +100,14 @@ def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool)
         raise OutputFault(f"{out.name} is not a name for a picture.", "Let it end in .png, .jpg or .webp.")
     if out.exists() and not overwrite:
         raise OutputFault(f"{out} exists already.", "Choose another name with -o, or say --overwrite.")
-    from engines.portrait import sheet
+    from engines.portrait import describe, sheet
 
     shown = store.load(name)
     _write(out, _encoded(sheet(shown), out.suffix))
     size = f"{shown.size[0]}x{shown.size[1]}"
     click.echo(f"{name}: {len(shown.frames) / 25:.1f} s of {size}, from {shown.source or 'a file'}; see {out}")
+    for sentence in describe(shown):
+        click.echo(sentence)
 
 
 @actor.command()

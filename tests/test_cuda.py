@@ -98,7 +98,7 @@ def warp_session(fenced: Fenced, row: Any, case: Case, **more: Any) -> Array:
 
 def moved(operator: str, row: Array) -> int:
     """Bytes of all that a session is given and makes, by its descriptor."""
-    scratch = {"edges", "bins", "field", "small", "spread", "across", "soft", "sums", "amount", "skin"}
+    scratch = {"edges", "bins", "field", "small", "spread", "across", "soft", "sums", "amount"}
     return sum(int(size[0]) for name, size in ABOUT[operator].extents(row[None]).items() if name not in scratch and row[name])
 
 
@@ -324,11 +324,11 @@ def test_the_gaussian_of_bytes_is_opencvs(sigma: float) -> None:
 
 def interior_session(fenced: Fenced, row: Any, a: dict[str, Any]) -> Array:
     row["h"], row["w"] = a["patch"].shape[:2]
-    row["x"], row["y"], row["rows"], row["columns"] = *a["corner"], *a["inside"].shape
-    row["above"], row["share"] = a["above"], a["share"]
-    interior_cuda.soften(row, a["unit"])
-    bits, skin = interior_cuda.packed(a["inside"]), np.zeros(4, np.float32)
-    return placed(fenced, row, patch=filled(a["patch"]), inside=bits, upper=a["upper"], lower=a["lower"], skin=skin)["patch"]
+    row["x"], row["y"], row["rows"], row["columns"] = *a["corner"], *a["size"]
+    row["samples"] = a["profile"].shape[1]
+    for name in ("place", "light", "unit", "soft", "share"):
+        row[name] = a[name]
+    return placed(fenced, row, patch=filled(a["patch"]), profile=a["profile"])["patch"]
 
 
 def test_interior_in_one_launch_is_definition_and_twin(kernels: Callable[[str], HostKernels]) -> None:
@@ -396,7 +396,10 @@ def patches(operator: str, random: np.random.Generator) -> Iterator[Case]:
         if operator == "sharpen":
             yield sharpen_cases.case("", random, (h, w), (top, bottom, left, right), random.uniform(0.4, 3), 300.0, -1.0)
         elif operator == "interior":
-            yield interior_cases.case("", random, (h, w), (left, top), (bottom - top, right - left), random.uniform(20, 300), 0.9, 180)
+            part = (bottom - top, right - left)
+            yield interior_cases.case(
+                "", random, (h, w), (left, top), part, random.uniform(20, 300), random.uniform(1, 4), random.uniform(-0.5, 0.5), 0.9, 180
+            )
         else:
             part, (x, y) = (h // 2 * 2, w // 2 * 2), (left * 2, top * 2)
             yield composite_cases.case("", random, (part[0] + y + 4, part[1] + x + 2), (x, y), part, random.uniform(3, 40))
@@ -496,6 +499,8 @@ def test_what_does_not_fit_is_refused_before_it_runs() -> None:
     for about, harm, words in (
         (sharpen_cuda, {"bottom": 3}, "box"),
         (interior_cuda, {"rows": 3}, "part"),
+        (interior_cuda, {"rows": 3, "columns": 3, "h": 3, "w": 3, "samples": 2, "soft": 0.5}, "pixel"),
+        (interior_cuda, {"rows": 3, "columns": 3, "h": 3, "w": 3, "samples": 1, "soft": 1}, "samples"),
         (sharpen_cuda, {"reach": 16}, "16 pixels"),
     ):
         odd = np.zeros(1, about.DESCRIPTOR)

@@ -223,21 +223,6 @@ def test_appearance_shows_the_motion_and_nothing_else(name: str) -> None:
     assert np.array_equal(pictures[1], shut)  # rows of a batch do not touch each other
 
 
-def test_an_open_mouth_where_no_reference_shows_one(pipeline: Pipeline) -> None:
-    actor = small_actor()
-    shut = int(np.argmin(face.opening(actor.references.motion)))
-    references = replace(actor.references, **{
-        name: getattr(actor.references, name)[shut : shut + 1] for name in ("frame", "pictures", "crops", "motion")
-    })  # fmt: skip
-    photo = replace(actor, references=references)
-    wide = face.motion_of(shape(PRESENTER, Mouth(22)))
-    _, (picture,) = pipeline.appearance.step([pipeline.appearance.start(photo)], [0], wide[None])
-    (x, top), (_, end) = face.from_head(face.with_motion(actor.neutral, wide), actor.poses[0])[[13, 14], :2].round().astype(int)
-    down = to_rgb(picture)[top : end + 1, x].mean(1)
-    assert down.min() < 100  # dark, not stretched lip
-    assert down[: len(down) // 2].max() > 1.3 * down.min()  # below teeth
-
-
 def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
     actor, sound = small_actor(), speech(1)
     conversation, shown = pipeline.start(actor, first=30), []

@@ -9,6 +9,9 @@ from native.case import Case
 from native.composite import cases as composite_cases
 from native.composite import reference as composite_reference
 from native.composite.op import composite
+from native.interior import cases as interior_cases
+from native.interior import reference as interior_reference
+from native.interior.op import interior
 from native.planes import cut, from_rgb, planes, to_rgb
 from native.warp import cases as warp_cases
 from native.warp import reference as warp_reference
@@ -79,3 +82,32 @@ def test_a_mesh_carries_any_number_of_values(channels: int) -> None:
     _, values = warp([picture] * 2, weights, sources, corners, np.array([[0, 1, 2]], np.int32), carried, (300, 300))
     assert values.shape == (300, 300, channels)
     np.testing.assert_allclose(values[100, 100], carried.mean(0), atol=0.05)
+
+
+@pytest.mark.parametrize("case", list(interior_cases.cases()), ids=lambda case: case.name)
+def test_interior_agrees_with_its_definition(case: Case) -> None:
+    before = case.arguments["patch"].copy()
+    patch, true_patch = interior(**case.arguments), interior_reference.interior(**case.arguments)
+    assert np.array_equal(case.arguments["patch"], before)
+    difference = np.abs(patch.astype(int) - true_patch)
+    assert difference.mean() <= case.tolerance
+    assert difference.max() <= 1
+    assert (patch != before).any() == (case.name != "shut")
+
+
+def test_interior_stays_within_its_part() -> None:
+    for case in interior_cases.cases():
+        (x, y), (rows, columns) = case.arguments["corner"], case.arguments["size"]
+        outside = np.ones(case.arguments["patch"].shape[:2], bool)
+        outside[y : y + rows, x : x + columns] = False
+        assert np.array_equal(interior(**case.arguments)[outside], case.arguments["patch"][outside])
+
+
+def test_interior_refuses_what_does_not_fit() -> None:
+    arguments = next(iter(interior_cases.cases())).arguments
+    with pytest.raises(ValueError, match="does not fit"):
+        interior(**arguments | {"corner": (60, 60)})
+    with pytest.raises(ValueError, match="profile"):
+        interior(**arguments | {"profile": arguments["profile"][:-1]})
+    with pytest.raises(ValueError, match="pixel"):
+        interior(**arguments | {"soft": 0.5})

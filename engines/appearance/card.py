@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from engines.appearance.config import WarpConfig
 from engines.appearance.engine import Asked
-from engines.appearance.interior import gap_of
-from engines.appearance.mesh import mesh
 from engines.appearance.shelf import FRAMES, Place, Shelf, frame_bytes
 from engines.backends import card_trouble
 from engines.errors import CardFull
@@ -27,9 +25,9 @@ from native.sharpen import cuda as sharpen
 from native.warp import cuda as warp
 
 _SHARE = 0.6  # of the memory that was free, for actors
-_GIVEN = {"warp": ("which", "weights", "target", "triangles"), "interior": ("inside", "upper", "lower")}
+_GIVEN = {"warp": ("which", "weights", "target", "triangles", "values"), "interior": ("profile",)}
 _SCRATCH = {
-    "warp": ("edges", "bins", "field", "out"), "sharpen": ("patch", "across", "soft", "sums"), "interior": ("patch", "skin"),
+    "warp": ("edges", "bins", "field", "out"), "sharpen": ("patch", "across", "soft", "sums"), "interior": ("patch",),
     "composite": ("patch", "small", "spread"),
 }  # fmt: skip
 _MADE = {"sharpen": ("amount",), "composite": ("out",)}
@@ -45,12 +43,8 @@ class CardPainter:
     """
 
     def __init__(self, device: Device, config: WarpConfig | None = None, limit: int | None = None) -> None:
-        self.device, self._config, self._mesh = device, config or WarpConfig(), mesh()
+        self.device, self._config = device, config or WarpConfig()
         self.shelf = Shelf(device, int(device.free * _SHARE) if limit is None else limit)
-        values = np.ascontiguousarray(self._mesh.values)
-        self._values = device.room(values.nbytes)
-        device.put(values.reshape(-1).view(np.uint8), self._values.address)
-        device.wait()
         self._given, self._scratch, self._made = _Block(device), _Block(device), _Block(device)
         self._in, self._out = device.staging(1), device.staging(1)
 
@@ -102,10 +96,10 @@ class CardPainter:
     def _warps(self, tick: _Tick, asked: Sequence[Asked], places: Sequence[Place], sizes: Sizes, patches: Sizes) -> Rows:
         rows = np.zeros(len(asked), warp.DESCRIPTOR)
         rows["pictures"], rows["sources"] = [place.pictures for place in places], [place.sources for place in places]
-        rows["values"], rows["vertices"], rows["channels"] = self._values.address, *self._mesh.values.shape
+        rows["vertices"], rows["channels"] = asked[0].values.shape
         rows["which"] = tick.give_all([one.chosen.astype(np.int32) for one in asked])
         rows["weights"], rows["target"] = tick.give_all([one.weights for one in asked]), tick.give_all([one.target for one in asked])
-        rows["triangles"] = tick.give_all([one.triangles for one in asked])
+        rows["triangles"], rows["values"] = tick.give_all([one.triangles for one in asked]), tick.give_all([one.values for one in asked])
         stored = np.array([one.actor.references.pictures.shape[:3] for one in asked])
         rows["stored"], rows["height_in"], rows["width_in"] = stored.T
         rows["count"], rows["faces"] = [len(one.chosen) for one in asked], [len(one.triangles) for one in asked]
@@ -184,16 +178,14 @@ def _laid(rows: Rows, about: Any, names: tuple[str, ...], at: Sizes) -> Sizes:
 
 def _interiors(tick: _Tick, asked: Sequence[Asked], patches: Sizes) -> Rows:
     """Of those few mouths whose inside is to be drawn."""
-    gaps = [(at, one, gap_of(one.lips, one.unit, one.size)) for at, one in enumerate(asked) if one.missing > 0]
-    drawn = [(at, one, gap) for at, one, gap in gaps if gap is not None]
+    drawn = [(at, one, inside) for at, one in enumerate(asked) if (inside := one.inside) is not None]
     rows = np.zeros(len(drawn), interior.DESCRIPTOR)
-    for row, (at, one, gap) in zip(rows, drawn, strict=True):
+    for row, (at, one, inside) in zip(rows, drawn, strict=True):
         row["h"], row["w"] = one.size
-        row["x"], row["y"], row["rows"], row["columns"] = *gap.corner, *gap.inside.shape
-        row["above"], row["share"] = gap.above, one.missing
-        interior.soften(row, one.unit)
-        row["inside"], row["upper"], row["lower"] = tick.give(interior.packed(gap.inside)), tick.give(gap.upper), tick.give(gap.lower)
-        row["patch"], row["skin"] = patches[at], tick.scratch.take(16)
+        row["x"], row["y"], row["rows"], row["columns"] = *inside.corner, *inside.size
+        row["samples"], row["place"], row["light"] = inside.profile.shape[1], inside.place, one.light
+        row["unit"], row["soft"], row["share"] = one.unit, inside.soft, one.drawn
+        row["patch"], row["profile"] = patches[at], tick.give(inside.profile)
     return rows
 
 

@@ -36,10 +36,14 @@ class WarpConfig:
     """What counts as fine."""
     turned: tuple[float, float] = (0.5, 0.8)
     """Radians between the head and the nearest reference's between which the made mouth fades: it would only smear there."""
+    fade: int = 3
+    """Frames before and after, over which that fades at least."""
     resting: tuple[float, float] = (0.012, 0.03)
     """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
-    stretch: float = 2.2
-    """A mouth may be opened this many times as far as in the reference before its inside is drawn."""
+    lap: float = 0.03
+    """By how much lips that meet are laid over each other where references have them apart."""
+    stretch: float = 1.3
+    """A mouth may be opened this many times as far as in a reference before its inside counts as not shown."""
 
     def softness(self, unit: float) -> float:
         """The standard deviation, in pixels, under which what is fine is lost. unit: pixels in an IOD."""

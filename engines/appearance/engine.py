@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.actor import Actor
+from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
-from engines.appearance.interior import draw_interior, missing
-from engines.appearance.layout import at_rest, moved, sources
-from engines.appearance.mesh import Mesh, mesh, visible
-from engines.appearance.references import shown, weigh
+from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
+from engines.appearance.layout import at_rest, bands, chins, moved, sources
+from engines.appearance.light import lights
+from engines.appearance.mesh import Mesh, mesh, seen_values, visible
+from engines.appearance.references import covered, moves, weigh
+from engines.motion.space import overlapped
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.sharpen.cpu import edges
@@ -37,6 +40,12 @@ class Known:
     """(K, V, 2) the mesh in each reference's crop."""
     sharpness: Float
     """(K,) how sharp each reference's mouth is."""
+    covered: Float
+    """(N,) how much of the made mouth each frame can show, 0..1."""
+    lights: Float
+    """(K, 2, 3) how each reference is lit: see `light.lights`."""
+    blurs: Float
+    """(K,) how blurred each reference is, IOD: see `blur.blurs`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ class Asked:
     """(V, 2) the mesh, in the patch's pixels."""
     triangles: NDArray[np.int32]
     """(T, 3) those that are seen, the farthest first."""
+    values: Float
+    """(V, 2) of the mesh under this head's pose (`engines.appearance.mesh.seen_values`)."""
     shown: float
     """How much of the patch is shown, 0..1."""
     unit: float
@@ -83,6 +94,12 @@ class Asked:
     """As in `WarpState`."""
     missing: float
     """How much of the mouth's inside is to be drawn, 0..1."""
+    meets: float
+    """How much of the line is to be drawn where lips meet that references have apart, 0..1; 0 where an inside is drawn."""
+    light: Float
+    """(2, 3) in which it is drawn: the colour of a well-lit tooth on the mouth's left and right."""
+    blur: float
+    """How blurred what is shown is, pixels."""
     motion: Float
     """(L, 2) that is to be shown."""
 
@@ -90,6 +107,20 @@ class Asked:
     def lips(self) -> Float:
         """(40, 2) in the patch's pixels: the mesh begins with motion's points."""
         return self.target[: len(face.LIPS)]
+
+    @property
+    def inside(self) -> Inside | None:
+        """What of the mouth's inside is to be drawn, if anything, and at which opacity: `drawn`."""
+        if not self.drawn > 0:
+            return None
+        pose = self.actor.poses[self.index]
+        inside = inside_of(self.lips, self.corner, self.size, pose, self.actor.neutral, self.motion, self.blur)
+        return inside if self.missing > 0 or inside is None else where_lips_meet(inside)
+
+    @property
+    def drawn(self) -> float:
+        """The opacity of what is drawn between the lips, 0..1."""
+        return max(self.missing, self.meets)
 
 
 class Painter(Protocol):
@@ -108,7 +139,7 @@ class CpuPainter:
     """Makes the pixels on the CPU, one picture after the other; then `refine` corrects them, if there is one."""
 
     def __init__(self, config: WarpConfig, refine: Refine | None = None) -> None:
-        self._config, self._mesh, self._refine = config, mesh(), refine
+        self._config, self._refine = config, refine
 
     def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
@@ -120,13 +151,13 @@ class CpuPainter:
             return frame, asked.crisp
         patch, carried = warp(
             [asked.actor.references.pictures[k] for k in asked.chosen], asked.weights, asked.sources[asked.chosen],
-            asked.target, asked.triangles, self._mesh.values, asked.size,
+            asked.target, asked.triangles, asked.values, asked.size,
         )  # fmt: skip
         alpha, ring = np.clip(carried, 0, 1).transpose(2, 0, 1)
         softness = config.softness(asked.unit)
         patch, crisp = sharpen(patch, asked.mouth, softness, config.crisp * asked.sharpness, asked.crisp, config.quick)
-        if asked.missing > 0:
-            patch = draw_interior(patch, asked.lips, asked.unit, asked.missing)
+        if (inside := asked.inside) is not None:
+            patch = draw_interior(patch, inside, asked.light, asked.unit, asked.drawn)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
         return picture if refine is None else refine(asked, picture, alpha), crisp
@@ -152,8 +183,9 @@ class WarpAppearance:
                 for picture, place in zip(references.pictures, at, strict=True)
             ]
             known = self._known[id(actor)] = Known(
-                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32)
-            )
+                actor, at_rest(actor, self._mesh), face.motion_of(actor.neutral), at.astype(np.float32), np.array(sharpness, np.float32),
+                covered(actor, self.config), lights(actor), blurs(actor),
+            )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
         return WarpState(known, np.zeros(len(known.sources), np.float32), -1.0)
@@ -177,40 +209,49 @@ class WarpAppearance:
         """All that is decided of B pictures; together, because a thousand small sums cost more than a few large ones."""
         known, config, lips = [state.known for state in states], self.config, len(face.LIPS)
         poses = np.stack([one.actor.poses[at] for one, at in zip(known, index, strict=True)])
-        said = motion - np.stack([one.neutral for one in known])
-        solid = moved(np.stack([one.rest for one in known]), said, poses, self._mesh)
-        weights, there = self._weigh(states, index, motion)
+        shown = np.array([one.covered[at] for one, at in zip(known, index, strict=True)], np.float32)
+        mouths = np.stack([one.actor.mouths[at] for one, at in zip(known, index, strict=True)])
+        weights, needed = self._weigh(states, index, motion)
+        there = shown * needed
+        # where the made mouth fades, it goes the frame's own way: two mouths over each other would be seen
+        motion = np.where(np.isnan(mouths) | (shown == 1)[:, None, None], motion, mouths + shown[:, None, None] * (motion - mouths))
+        joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
+        said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
+        lower = chins(self._mesh, motion, mouths)
+        rest = np.stack([one.rest for one in known])
+        solid = moved(rest, said, poses, self._mesh, bands(lower))
         corner, size = _boxes(solid[:, self._mesh.used, :2], np.array([one.actor.size for one in known]))
         size[(size.min(1) < 2) | (there == 0)] = 0  # the mouth is outside the frame, or not to be seen
         target = (solid[..., :2] - corner[:, None]).astype(np.float32)
-        mouths = _around(target[:, :lips], config.around, size)
-        seen = visible(self._mesh.triangles, solid)
+        boxes = _around(target[:, :lips], config.around, size)
+        seen, values = visible(self._mesh, solid, face.from_head(rest, poses)), seen_values(self._mesh, poses, lower)
         units = face.unit(poses).tolist()
         openings = face.opening(motion)
         asked = []
         for b, one in enumerate(known):
             chosen = np.flatnonzero(weights[b])
             own = weights[b][chosen]
-            shown = one.actor.references.opening[chosen].max()
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
-                float(there[b]), units[b], tuple(mouths[b].tolist()), sharpness=float(own @ one.sharpness[chosen]), crisp=states[b].crisp,
-                missing=float(missing(config, openings[b], shown)), motion=motion[b],
+                values[b], float(there[b]), units[b], tuple(boxes[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
+                crisp=states[b].crisp, missing=missing(config, float(openings[b]), one.actor.references.opening[chosen], own),
+                meets=meets(config, float(openings[b]), float(own @ one.actor.references.opening[chosen])),
+                light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
             ))  # fmt: skip
         return asked
 
     def _weigh(self, states: Sequence[WarpState], index: NDArray[np.int64], motion: Float) -> tuple[list[Float], Float]:
-        """Of each picture the weights of its actor's references, and how much of it is shown; actor by actor."""
+        """Of each picture the weights of its actor's references, and how much of it is needed; actor by actor."""
         rows: dict[int, list[int]] = {}
         for b, state in enumerate(states):
             rows.setdefault(id(state.known.actor), []).append(b)
-        weights, there = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
+        weights, needed = [np.empty(0, np.float32)] * len(states), np.empty(len(states), np.float32)
         for own in rows.values():
             actor, before = states[own[0]].known.actor, np.stack([states[b].weights for b in own])
-            there[own] = shown(actor, self.config, index[own], motion[own])
+            needed[own] = moves(actor, self.config, index[own], motion[own])
             for b, row in zip(own, weigh(actor, self.config, index[own], motion[own], before), strict=True):
                 weights[b] = row
-        return weights, there
+        return weights, needed
 
 
 _ACTORS = 8  # whose first states are kept

@@ -11,6 +11,7 @@ from engines.appearance.config import WarpConfig
 from engines.spec import Float
 
 Index = int | NDArray[np.int64]
+_PARTS = 16  # in which an actor's frames are looked at, so that hours of them need little memory
 
 
 def weigh(actor: Actor, config: WarpConfig, index: Index, motion: Float, before: Float) -> Float:
@@ -38,19 +39,30 @@ def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Floa
     return np.asarray(shape + config.gap * gap + config.turn * _turned(actor, index), np.float32)
 
 
-def shown(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Float:
-    """How much of the made mouth frames `index` (...) show, saying motion (..., L, 2): 0..1.
+def covered(actor: Actor, config: WarpConfig) -> Float:
+    """(N,) how much of the made mouth each of an actor's frames can show: 0..1; less where the face is lost, or turned as in no reference.
 
-    Less where the face is lost, or turned as in no reference; and where a mouth at rest is wanted that the frame has itself.
+    Smooth in time, however quickly the head turns: the frames to come are known.
     """
     near, far = config.turned
-    seen = 1.0 if actor.shown is None else actor.shown[index]
-    seen = seen * np.clip((far - _turned(actor, index).min(-1)) / (far - near), 0, 1)
-    if actor.resting is not None:
-        same, other = config.resting
-        apart = face.lips_apart(motion, face.motion_of(actor.neutral)) + actor.resting[index]
-        seen = seen * np.clip((apart - same) / (other - same), 0, 1)
-    return np.asarray(seen, np.float32)
+    turned = np.concatenate([_turned(actor, part).min(-1) for part in np.array_split(np.arange(len(actor.poses)), _PARTS)])
+    share = face.ease(np.asarray((far - turned) / (far - near), np.float32))
+    around = 2 * config.fade + 1
+    least = np.lib.stride_tricks.sliding_window_view(np.pad(share, config.fade, mode="edge"), around).min(1)
+    share = np.lib.stride_tricks.sliding_window_view(np.pad(least, config.fade, mode="edge"), around).mean(1)
+    return np.asarray(share if actor.shown is None else share * actor.shown, np.float32)
+
+
+def moves(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Float:
+    """How much of the made mouth is needed in frames `index` (...), saying motion (..., L, 2): 0..1.
+
+    None is for a mouth at rest that the frame has itself.
+    """
+    if actor.resting is None:
+        return np.ones(np.shape(index), np.float32)
+    same, other = config.resting
+    apart = face.lips_apart(motion, face.motion_of(actor.neutral)) + actor.resting[index]
+    return np.asarray(np.clip((apart - same) / (other - same), 0, 1), np.float32)
 
 
 def _turned(actor: Actor, index: Index) -> Float:

@@ -15,7 +15,9 @@ from engines.spec import Float, Picture
 from native.composite.op import composite
 
 INSIDE = 0.5
-"""How much of the colour is added between the lips: there the net's safest guess is the mean of many mouths, and teeth turn grey."""
+"""How much of the colour is added between the lips: there the net's safest guess is the mean of many mouths, and teeth turn grey.
+
+Where the inside is drawn it is half of that: the net learned from one that was drawn otherwise."""
 
 
 class Refiner:
@@ -30,7 +32,7 @@ class Refiner:
         """A picture (I420) that was made as asked, corrected where the mask `alpha` of its patch (h, w) is above 0."""
         view = self._views.of(asked, picture)
         said = self._net.run(inputs(view))
-        return laid(picture, view, said["flow"][0], said["added"][0], asked.corner, alpha)
+        return laid(picture, view, said["flow"][0], said["added"][0], asked.corner, alpha, INSIDE * (1 - asked.missing / 2))
 
 
 class RefinedAppearance(WarpAppearance):
@@ -50,29 +52,29 @@ def inputs(view: View) -> dict[str, Float]:
     }  # fmt: skip
 
 
-def laid(picture: Picture, view: View, flow: Float, added: Float, corner: tuple[int, int], alpha: Float) -> Picture:
+def laid(picture: Picture, view: View, flow: Float, added: Float, corner: tuple[int, int], alpha: Float, inside: float = INSIDE) -> Picture:
     """The picture (I420), corrected by what the net said.
 
     flow (2, CELLS, CELLS): from where each place is taken, relative to it, shares of the zone's side. added (3, SIDE, SIDE): colour, in
-    halves of 255. alpha (h, w): the mask of the patch at `corner`.
+    halves of 255. alpha (h, w): the mask of the patch at `corner`. inside: how much of the colour is added between the lips, 0..1.
     """
     zone, (height, width) = view.zone, alpha.shape
     x0, y0 = max(corner[0], zone.x), max(corner[1], zone.y)
     x1, y1 = min(corner[0] + width, zone.x + zone.side), min(corner[1] + height, zone.y + zone.side)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return picture
-    inside = np.s_[y0 - zone.y : y1 - zone.y, x0 - zone.x : x1 - zone.x]
+    part = np.s_[y0 - zone.y : y1 - zone.y, x0 - zone.x : x1 - zone.x]
     size = (zone.side, zone.side)
-    way = [cv2.resize(axis, size, interpolation=cv2.INTER_LINEAR)[inside] * np.float32(zone.side) for axis in flow]
+    way = [cv2.resize(axis, size, interpolation=cv2.INTER_LINEAR)[part] * np.float32(zone.side) for axis in flow]
     columns = np.arange(x0 - zone.x, x1 - zone.x, dtype=np.float32)[None]
     rows = np.arange(y0 - zone.y, y1 - zone.y, dtype=np.float32)[:, None]
     # in two maps: with one of two channels, OpenCV 5.0 interpolates linearly between wrong pixels
     made = cv2.remap(view.whole, way[0] + columns, way[1] + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    added = added * (1 - resized(view.drawn[:, :, 0], SIDE) * np.float32((1 - INSIDE) / 255))
+    added = added * (1 - resized(view.drawn[:, :, 0], SIDE) * np.float32((1 - inside) / 255))
     how = cv2.INTER_AREA if zone.side < SIDE else cv2.INTER_LINEAR
-    more = cv2.resize(np.ascontiguousarray(added.transpose(1, 2, 0)), size, interpolation=how)[inside]
+    more = cv2.resize(np.ascontiguousarray(added.transpose(1, 2, 0)), size, interpolation=how)[part]
     patch = np.clip(made + (more * np.float32(127.5) + np.float32(0.5)), 0, 255).astype(np.uint8)
-    mask = alpha[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]] * border(zone.side)[inside]
+    mask = alpha[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]] * border(zone.side)[part]
     return composite(picture, (x0, y0), patch, mask)
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor
 from engines.appearance.engine import Asked
-from engines.appearance.mesh import mesh
 from engines.spec import Float, Picture
 from native.planes import cut, to_rgb
 from native.warp.cpu import mesh_values
@@ -108,7 +107,6 @@ class Views:
     """Makes views; of the last actors it keeps what is made of their references alone."""
 
     def __init__(self) -> None:
-        self._mesh = mesh()
         self._border = border(CELLS)
         self._coarse: OrderedDict[int, tuple[Actor, dict[int, tuple[Bytes, float]]]] = OrderedDict()
 
@@ -123,7 +121,7 @@ class Views:
         target = asked.target + np.array(asked.corner, np.float32)
         places = [(asked.sources[k] + 0.5) * scale - 0.5 for k, (_, scale) in zip(chosen, coarse, strict=True)]
         field = mesh_values(
-            where.place(target, CELLS), asked.triangles, np.concatenate([*places, self._mesh.values], 1).astype(np.float32), (CELLS, CELLS)
+            where.place(target, CELLS), asked.triangles, np.concatenate([*places, asked.values], 1).astype(np.float32), (CELLS, CELLS)
         )
         alpha = np.clip(field[:, :, -2], 0, 1)
         near, mass = resized(whole, CELLS).astype(np.float32), max(float(alpha.sum()), 1.0)

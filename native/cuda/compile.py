@@ -18,7 +18,7 @@ from native.kept import cache_folder, keep, kept
 OPERATORS = {
     "warp": ("warp_edges", "warp_bin", "warp_field", "warp"),
     "sharpen": ("sharpen_rows", "sharpen_columns", "sharpen_sums", "sharpen_amount", "sharpen"),
-    "interior": ("interior_light", "interior"),
+    "interior": ("interior",),
     "composite": ("colour_gather", "colour_rows", "colour_columns", "composite"),
     "copy": ("copy",),
 }

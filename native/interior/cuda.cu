@@ -1,70 +1,56 @@
 // Interior: the insides of open mouths drawn into patches, for many sessions in one launch. `op.py` is the definition, `cuda.py`
-// describes the arguments. `interior_light` looks at the skin, `interior` draws.
-const int REACH = 32;
+// describes the arguments.
+enum { UPPER, LOWER, EDGE, GUM, LUSTRE, LOW_EDGE, LOW_GUM, LOW_LUSTRE, TONGUE, SHADE, LEAN, ROWS };
 
 struct Interior {
-    half_bits* patch;     // (h, w, 8): red, green, blue of 255, drawn on where they lie; the rest is left alone
-    const u32* inside;    // (rows, ceil(columns / 32)) bits: 1 in the mouth
-    const float* upper;   // (columns)
-    const float* lower;   // (columns)
-    float* skin;          // (4) scratch
-    int h, w, x, y, rows, columns, above, reach;
-    float taps[REACH];    // of the soft edge's Gaussian, from its middle outwards
-    float unit, share;
+    half_bits* patch;      // (h, w, 8): red, green, blue of 255, drawn on where they lie; the rest is left alone
+    const float* profile;  // (ROWS, samples)
+    int h, w, x, y, rows, columns, samples;
+    float place[6];        // (2, 3)
+    float light[6];        // (2, 3)
+    float unit, soft, share;
 };
 
-extern "C" __global__ void interior_light(const Interior* sessions, int count) {
-    for (int at = blockIdx.y; at < count; at += gridDim.y) {
-        const Interior& s = sessions[at];
-        if (s.columns < 1) continue;
-        for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < 3; c += gridDim.x * blockDim.x) {
-            u32 sum = 0;
-            for (int i = 0; i < s.columns; i++) sum += rounded(s.patch[8 * ((u64)s.above * s.w + s.x + i) + c]);
-            s.skin[c] = (float)sum / s.columns + 1;
-        }
-    }
-}
-
-static __device__ float covered(const Interior& s, int row, int column) {
-    int words = (s.columns + 31) / 32;
-    float sum = 0;
-    for (int dy = -s.reach; dy <= s.reach; dy++) {
-        const u32* line = s.inside + mirrored(row + dy, s.rows) * words;
-        float across = 0;
-        for (int dx = -s.reach; dx <= s.reach; dx++) {
-            int x = mirrored(column + dx, s.columns);
-            if (line[x / 32] >> x % 32 & 1) across += s.taps[dx < 0 ? -dx : dx];
-        }
-        sum += s.taps[dy < 0 ? -dy : dy] * across;
-    }
-    return sum;
-}
+static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {70, 36, 34}, TONGUE[3] = {150, 74, 72}, IVORY[3] = {206, 198, 188};
-    for (int at = blockIdx.y; at < count; at += gridDim.y) {
-        const Interior& s = sessions[at];
+    const float DARK[3] = {0.37f, 0.17f, 0.18f}, FLESH[3] = {0.86f, 0.62f, 0.66f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    for (int session = blockIdx.y; session < count; session += gridDim.y) {
+        const Interior& s = sessions[session];
+        float last = s.samples - 1, sharp = s.unit / s.soft;
+        float grow = s.soft * sqrtf(s.place[0] * s.place[0] + s.place[1] * s.place[1]);
         for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < s.rows * s.columns; i += gridDim.x * blockDim.x) {
             int row = i / s.columns, column = i % s.columns;
-            float opacity = s.share * covered(s, row, column);
+            float at = s.place[0] * column + (s.place[1] * row + s.place[2]);
+            float v = s.place[3] * column + (s.place[4] * row + s.place[5]);
+            if (!(at >= 0 && at <= last)) continue;
+            int first = (int)at < s.samples - 2 ? (int)at : s.samples - 2;
+            float here[ROWS];
+            for (int r = 0; r < ROWS; r++) {
+                const float* line = s.profile + r * s.samples + first;
+                here[r] = line[0] + (at - first) * (line[1] - line[0]);
+            }
+            float gap = here[LOWER] - here[UPPER], below = v - here[UPPER], above = here[LOWER] - v;
+            float opacity = s.share * step((below < above ? below : above) * here[LEAN] * sharp + 0.5f) * step(gap * sharp);
+            opacity *= step((at < last - at ? at : last - at) / grow);
             if (!(opacity > 0)) continue;
-            float gap = s.lower[column] - s.upper[column], below = row - s.upper[column], middle = s.columns / 2.f;
-            float side = between((column < middle ? middle - column : column - middle) / middle, 0, 1);
-            float low = between((between(below / (gap > 1 ? gap : 1), 0, 1) - 0.4f) * 1.6f, 0, 0.8f) * between(1.1f - 1.6f * side * side, 0, 1);
-            float reach = (0.17f * s.unit < 0.65f * gap ? 0.17f * s.unit : 0.65f * gap) * (1 - 0.55f * side * side);
-            float soft = 0.03f * s.unit > 1 ? 0.03f * s.unit : 1;
-            float tooth = between((reach - below) / soft, 0, 1) * between((0.92f - side) * 6, 0, 1);
-            float shade = (0.6f + 0.4f * between(below / (0.05f * s.unit), 0, 1)) * (1 - 0.35f * side * side);
-            float most = s.skin[0] > s.skin[1] ? s.skin[0] : s.skin[1];
-            most = most > s.skin[2] ? most : s.skin[2];
-            float light = between((s.skin[0] + s.skin[1] + s.skin[2]) / 3 / 170, 0, 1.15f), made[3];
+            float flesh = step((v - here[TONGUE]) / 0.07f), body = 0.55f + 0.45f * step((v - here[TONGUE]) / 0.16f);
+            flesh *= flesh * (3 - 2 * flesh);
+            float low = v - here[LOW_EDGE], high = here[EDGE] - v;
+            float low_tooth = here[LOW_LUSTRE] * (0.82f + 0.18f * step(low / 0.03f)), low_gum = step((v - here[LOW_GUM]) * 0.3f * sharp + 0.5f);
+            float cast = 1 - 0.4f * step(1 + high / 0.05f);  // of the upper teeth's shadow
+            float tooth = here[LUSTRE] * (0.82f + 0.18f * step(high / 0.03f)), gum = step((here[GUM] - v) * 0.3f * sharp + 0.5f);
+            float lip = step(1 - below / (0.02f + 0.15f * gap)), rim = step(1 - above / 0.04f);
+            float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.15f * rim * rim), made[3];
             half_bits* pixel = s.patch + 8 * ((u64)(s.y + row) * s.w + s.x + column);
             for (int c = 0; c < 3; c++) {
-                float tint = 0.25f + 0.75f * s.skin[c] / most, colour = DARK[c] * tint * light;
-                colour += low * (TONGUE[c] * (0.5f + 0.5f * tint) * light - colour);
-                colour = between(colour + tooth * 0.8f * (IVORY[c] * (1 + 2 * tint) / 3 * light * shade - colour), 0, 255);
+                float colour = DARK[c] + flesh * (FLESH[c] * body - DARK[c]);
+                colour += step(low * sharp + 0.5f) * (low_tooth + low_gum * here[LOW_LUSTRE] * (ROOT[c] - 1) - colour);
+                colour *= cast;
+                colour += step(high * sharp + 0.5f) * (tooth + gum * here[LUSTRE] * (ROOT[c] - 1) - colour);
+                colour *= dim * (s.light[c] + at / last * (s.light[3 + c] - s.light[c]));
                 float old = (float)rounded(pixel[c]);
-                made[c] = whole(old + opacity * (colour - old));
+                made[c] = whole(old + opacity * (between(colour, 0, 255) - old));
             }
             for (int c = 0; c < 3; c++) pixel[c] = narrow(made[c]);
         }

@@ -5,42 +5,47 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native.interior.softness import softness
-
 Float = NDArray[np.float32]
+CAVITY, TONGUE, GUM = np.array([0.37, 0.17, 0.18]), np.array([0.86, 0.62, 0.66]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
-    patch: NDArray[np.uint8], corner: tuple[int, int], inside: NDArray[np.uint8], upper: Float, lower: Float, above: int,
-    unit: float, share: float,
+    patch: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int], place: Float, profile: Float, light: Float,
+    unit: float, soft: float, share: float,
 ) -> NDArray[np.uint8]:  # fmt: skip
     """See `op.interior`."""
-    (x, y), (rows, columns) = corner, inside.shape
-    mask = softened(inside, softness(unit))
-    skin = patch[above, x : x + columns].astype(np.float64).mean(0) + 1
-    light, tint = min(skin.mean() / 170, 1.15), 0.25 + 0.75 * skin / skin.max()
-    dark, tongue, ivory = (np.array(colour) * light for colour in ((70, 36, 34), (150, 74, 72), (206, 198, 188)))
+    (x, y), (rows, columns), last = corner, size, profile.shape[1] - 1
+    sharp, grow = unit / soft, soft * np.hypot(*place[0, :2].astype(np.float64))  # samples over which an edge goes
     out = patch.copy()
     for row in range(rows):
         for column in range(columns):
-            gap, below = float(lower[column]) - float(upper[column]), row - float(upper[column])
-            side = min(abs(column - columns / 2) / (columns / 2), 1)
-            low = np.clip((np.clip(below / max(gap, 1), 0, 1) - 0.4) * 1.6, 0, 0.8) * np.clip(1.1 - 1.6 * side**2, 0, 1)
-            colour = dark * tint + low * (tongue * (0.5 + 0.5 * tint) - dark * tint)
-            reach = min(0.17 * unit, 0.65 * gap) * (1 - 0.55 * side**2)
-            tooth = np.clip((reach - below) / max(0.03 * unit, 1), 0, 1) * np.clip((0.92 - side) * 6, 0, 1)
-            shade = (0.6 + 0.4 * np.clip(below / (0.05 * unit), 0, 1)) * (1 - 0.35 * side**2)
-            colour = np.clip(colour + 0.8 * tooth * (ivory * (1 + 2 * tint) / 3 * shade - colour), 0, 255)
+            at, v = place.astype(np.float64) @ (column, row, 1)
+            if not 0 <= at <= last:
+                continue
+            first = min(int(at), last - 1)
+            here = profile[:, first] + (at - first) * (profile[:, first + 1].astype(np.float64) - profile[:, first])
+            upper, lower, edge, gum, lustre, low_edge, low_gum, low_lustre, tongue, shade, lean = here
+            gap, below, above = lower - upper, v - upper, lower - v
+            opacity = share * step(min(below, above) * lean * sharp + 0.5) * step(gap * sharp) * step(min(at, last - at) / grow)
+            colour = np.zeros(3) + CAVITY
+            way = step((v - tongue) / 0.07)
+            colour += way * way * (3 - 2 * way) * (TONGUE * (0.55 + 0.45 * step((v - tongue) / 0.16)) - colour)
+            into = v - low_edge
+            tooth = low_lustre * (0.82 + 0.18 * step(into / 0.03)) + step((v - low_gum) * 0.3 * sharp + 0.5) * (
+                GUM * low_lustre - low_lustre
+            )
+            colour += step(into * sharp + 0.5) * (tooth - colour)
+            colour *= 1 - 0.4 * step(1 + (edge - v) / 0.05)  # in the upper teeth's shadow
+            into = edge - v
+            tooth = lustre * (0.82 + 0.18 * step(into / 0.03)) + step((gum - v) * 0.3 * sharp + 0.5) * (GUM * lustre - lustre)
+            colour += step(into * sharp + 0.5) * (tooth - colour)
+            dim = shade * (1 - 0.4 * step(1 - below / (0.02 + 0.15 * gap)) ** 2) * (1 - 0.15 * step(1 - above / 0.04) ** 2)
+            colour *= dim * (light[0] + at / last * (light[1].astype(np.float64) - light[0]))
             old = patch[y + row, x + column].astype(np.float64)
-            out[y + row, x + column] = np.floor(old + mask[row, column] * share * (colour - old) + 0.5).astype(np.uint8)
+            out[y + row, x + column] = np.floor(old + opacity * (np.clip(colour, 0, 255) - old) + 0.5).astype(np.uint8)
     return out
 
 
-def softened(inside: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
-    """Under a Gaussian of four standard deviations to each side, mirrored at the borders."""
-    reach = (round(8 * sigma + 1) | 1) // 2
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    weights /= weights.sum()
-    padded = np.pad(inside.astype(np.float64), reach, mode="reflect")
-    rows = sum(weight * padded[at : at + inside.shape[0]] for at, weight in enumerate(weights))
-    return np.asarray(sum(weight * rows[:, at : at + inside.shape[1]] for at, weight in enumerate(weights)))
+def step(value: float) -> float:
+    """The value, between 0 and 1."""
+    return float(min(max(value, 0.0), 1.0))
