@@ -305,6 +305,6 @@ def enrol(
         return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)
     photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)
     moves, living = bring_to_life(first[0], tracks.landmarks[0], np.random.default_rng(crc32(first[0].tobytes())))
-    frames = Frames(path, write_frames(path, counted(living, progress)))
+    frames = Frames(path, write_frames(path, counted(living, progress), preset="ultrafast"))  # short, and somebody waits
     motion, resting = (None if value is None else np.repeat(value, len(frames), 0) for value in (photo.motion, photo.resting))
     return replace(photo, poses=after(moves, photo.poses[0]), frames=frames, motion=motion, resting=resting)

@@ -24,8 +24,11 @@ Picture = NDArray[np.uint8]
 """I420: (height * 3 / 2, width) uint8, width and height even: the Y plane, then U, then V."""
 
 
-def write_frames(path: Path, pictures: Iterable[Picture], *, fps: int = 25, crf: int = 12) -> int:
-    """Write pictures of one size to an mp4 (H.264); returns how many. crf 12 keeps them above 45 dB as a rule."""
+def write_frames(path: Path, pictures: Iterable[Picture], *, fps: int = 25, crf: int = 12, preset: str = "veryfast") -> int:
+    """Write pictures of one size to an mp4 (H.264); returns how many. crf 12 keeps them above 45 dB as a rule.
+
+    preset: x264's; "ultrafast" takes less than half the time of "veryfast" and half as much room again.
+    """
     count = 0
     with av.open(str(path), "w", format="mp4") as container:
         stream: VideoStream | None = None
@@ -35,7 +38,7 @@ def write_frames(path: Path, pictures: Iterable[Picture], *, fps: int = 25, crf:
                 stream.height, stream.width = picture.shape[0] * 2 // 3, picture.shape[1]
                 stream.pix_fmt = "yuv420p"
                 stream.options = {
-                    "crf": str(crf), "preset": "veryfast", "bf": "0", "g": str(GROUP), "keyint_min": str(GROUP), "sc_threshold": "0",
+                    "crf": str(crf), "preset": preset, "bf": "0", "g": str(GROUP), "keyint_min": str(GROUP), "sc_threshold": "0",
                 }  # fmt: skip
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
             count += 1

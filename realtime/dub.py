@@ -17,7 +17,7 @@ from engines.frames import Picture
 from engines.spec import FPS, RATE, TICK
 from realtime.errors import OutputFault, SettingsFault
 from realtime.media import Sound, probe, read_pictures, read_sound, read_speech, ticks
-from realtime.upright import Warn
+from realtime.media.upright import Warn
 from realtime.writer import KINDS, SOUND_RATE, Writer
 
 SOUND_TICK = SOUND_RATE // FPS

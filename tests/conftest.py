@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from realtime.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +20,22 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     for name in ("HOST", "PORT", "ACTOR", "BACKEND", "CRF", "EXPRESSIVENESS", "TOKEN", "ORIGINS", "ICE", "SESSIONS", "IDLE", "LIMIT"):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
+
+
+@pytest.fixture
+def mytalk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command in an empty folder: its exit code, stdout, stderr."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: object) -> SimpleNamespace:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=left.value.code, out=out, err=err, files=sorted(path.name for path in folder.iterdir()))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -31,22 +31,6 @@ Outcome = SimpleNamespace
 
 
 @pytest.fixture
-def mytalk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command in an empty folder: its exit code, stdout, stderr."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def run(*arguments: object) -> Outcome:
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Outcome(code=left.value.code, out=out, err=err, files=sorted(path.name for path in folder.iterdir()))
-
-    return run
-
-
-@pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
     """A pipeline that only counts, with a grey actor for every name."""
     pipeline = Counting()

@@ -130,14 +130,16 @@ def test_nothing_flickers_when_a_mouth_opens_slowly() -> None:
 def test_how_much_is_missing_is_smooth_and_by_weight() -> None:
     config = WarpConfig()
 
-    def of(opening: float, shown: list[float], weights: list[float]) -> float:
-        return missing(config, opening, np.array(shown, np.float32), np.array(weights, np.float32))
+    def of(opening: float, shown: list[float], weights: list[float], widest: float = 0.2) -> float:
+        return missing(config, opening, np.array(shown, np.float32), np.array(weights, np.float32), widest)
 
     assert of(0.2, [0.01], [1]) == 1
     assert of(0.2, [0.2], [1]) == 0
     assert of(0.005, [0.0], [1]) == 0
     assert of(0.2, [0.19, 0.01], [0.95, 0.05]) == 0
     assert of(0.2, [0.19, 0.01], [0.05, 0.95]) > 0.95
+    assert of(0.06, [0.05], [1]) == 0
+    assert of(0.06, [0.05], [1], widest=0.05) == 1  # lips apart in a photo: no inside
     said = [of(opening, [0.05], [1]) for opening in np.linspace(0, 0.2, 201)]
     assert np.diff(said).min() >= 0
     assert np.diff(said).max() < 0.2

@@ -166,12 +166,12 @@ def test_speech_of_any_rate(tmp_path: Path, rate: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_channels_become_their_mean(tmp_path: Path, channels: int) -> None:
+def test_channels_that_all_hold_speech_become_their_mean(tmp_path: Path, channels: int) -> None:
     said = np.stack([noise(5000, seed) for seed in range(channels)], 1)
     path = write_wav(tmp_path / "a.wav", said, 16000)
     np.testing.assert_allclose(np.concatenate(list(read_speech(path, 16000))), said.mean(1), atol=1e-6)
     kept = np.concatenate(list(read_sound(path, 16000, None)), 1)
-    assert kept.shape == (channels if channels < 3 else 1, 5000)
+    assert kept.shape == (min(channels, 2), 5000)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
@@ -192,7 +192,8 @@ def test_values_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_clipped_speech_is_said_and_kept_in_range(tmp_path: Path) -> None:
     said: list[str] = []
-    heard = np.concatenate(list(read_speech(write_wav(tmp_path / "a.wav", noise(20000) * 20), 16000, said.append)))
+    clipped = np.clip(noise(20000) * 20 * 32768, -32768, 32767).astype(np.int16)
+    heard = np.concatenate(list(read_speech(write_wav(tmp_path / "a.wav", clipped), 16000, said.append)))
     assert np.abs(heard).max() <= 1
     assert len(said) == 1
     assert "clipped" in said[0]

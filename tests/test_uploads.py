@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engines.actor import Store
-from tests.made import write_clip
+from tests.kinds import RATE, STILLS, VIDEOS, face, speech, write_sound
+from tests.kinds import frames as pictures
+from tests.made import write_clip, write_wav
 from tests.peers import SDP, Client, Peer, bursts, offer, problem, serving, wav
 
 VIDEO = {"Content-Type": "video/mp4"}
@@ -103,6 +106,47 @@ async def test_hostile_files_are_refused_and_nobody_else_notices(client: Client,
             assert "eve" not in [actor["name"] for actor in (await (await client.get("/v1/actors")).json())["actors"]]
         count = len(peer.pictures)
         await peer.until(lambda: len(peer.pictures) > count + 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # an enrolment gives way to all else
+@pytest.mark.parametrize(("kind", "frames", "words"), [("tiles.heic", 250, ""), ("hdr_hlg.mov", 6, "HDR")])
+async def test_what_phones_make_is_taken(client: Client, tmp_path: Path, kind: str, frames: int, words: str) -> None:
+    """All kinds go through `tests/test_kinds.py`: here are those that a process of its own, with less of everything, must read too."""
+    file = tmp_path / kind
+    if kind in STILLS:
+        STILLS[kind](file, face())
+    else:
+        VIDEOS[kind](file, pictures(6))
+    report = await enrolled(client, file.read_bytes(), "phone", {"Content-Type": "application/octet-stream"})
+    assert report["state"] == "done", report
+    assert all(note.startswith("The file ") for note in report["notes"])
+    assert [words in note for note in report["notes"]] == ([True] if words else [])
+    actor = Store(tmp_path / "actors").load("phone")
+    assert len(actor.frames) == frames
+
+
+async def test_what_a_listener_hears_is_spoken(client: Client, tmp_path: Path) -> None:
+    """A call with a gap, in a WebM; an inverted channel; and a file in which nothing is heard, which is said."""
+    said = speech(0.5)
+    call = write_sound(tmp_path / "call.webm", [said[None]], "libopus", gap=(0.24, 0.6)).read_bytes()
+    inverted = write_wav(tmp_path / "inverted.wav", np.stack([said, -said], 1), RATE).read_bytes()
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        for body, packets, trouble in ((call, (15, 30), False), (inverted, (15, 30), False), (wav(bursts(1) * 0), (0, 0), True)):
+            before = len(peer.sounds)
+            response = await client.post(f"{peer.url}/speech", data=body, headers={"Content-Type": "application/octet-stream"})
+            assert response.status == 202, await response.text()
+            await peer.until_state("speaking")
+            await peer.until_state("idle")
+            await peer.until(lambda before=before: len(peer.sounds) > before + 20 and peer.sounds[-1][1] < 100)  # type: ignore[misc]
+            loud = np.flatnonzero([loudness > 300 for _, loudness in peer.sounds[before:]])
+            assert packets[0] <= len(loud) <= packets[1]
+            if body is call:  # 20 ms each; what Opus makes of the edges is loud, too
+                assert 22 <= np.diff(loud).max() <= 34
+            report = await peer.report()
+            assert bool(report["trouble"]) == trouble
+        assert "No speech is heard in the file" in report["trouble"]
 
 
 async def test_what_is_no_upload_is_refused_at_the_door(client: Client) -> None:

@@ -230,12 +230,12 @@ class WarpAppearance:
         asked = []
         for b, one in enumerate(known):
             chosen = np.flatnonzero(weights[b])
-            own = weights[b][chosen]
+            own, opened = weights[b][chosen], one.actor.references.opening
             asked.append(Asked(
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 values[b], float(there[b]), units[b], tuple(boxes[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
-                crisp=states[b].crisp, missing=missing(config, float(openings[b]), one.actor.references.opening[chosen], own),
-                meets=meets(config, float(openings[b]), float(own @ one.actor.references.opening[chosen])),
+                crisp=states[b].crisp, missing=missing(config, float(openings[b]), opened[chosen], own, float(opened.max())),
+                meets=meets(config, float(openings[b]), float(own @ opened[chosen])),
                 light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
             ))  # fmt: skip
         return asked

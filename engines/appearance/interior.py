@@ -28,7 +28,8 @@ _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
 _SHARPEST = 1.6  # pixels over which an edge goes
 _SHUT = 0.018  # a mouth less open shows no inside
-_LINE, _LINE_SHARE, _LINE_SHADE = 0.034, 0.75, 0.5  # of lips that meet: how wide, how opaque and how bright their shadow is
+_LINE, _LINE_SHARE, _LINE_SHADE = 0.052, 1.0, 0.75  # of lips that meet: how wide, how opaque and how bright their shadow is
+_SOME = 0.1  # a mouth more open shows some of its inside
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 
 
@@ -43,11 +44,13 @@ class Inside:
     soft: float
 
 
-def missing(config: WarpConfig, opening: float, shown: Float, weights: Float) -> float:
+def missing(config: WarpConfig, opening: float, shown: Float, weights: Float, widest: float) -> float:
     """How much of a mouth's inside, `opening` open, is to be drawn: 0..1.
 
-    shown, weights: (C,) how far references are open, and how they are blended. Smooth in all of them.
+    shown, weights: (C,) how far references are open, and how they are blended. widest: how far any of the actor's is: where all are
+    hardly open, what is between their lips is no inside that could be stretched. Smooth in all of them.
     """
+    shown = shown * face.ease(np.asarray(widest / _SOME))
     stretched = np.clip((opening - np.maximum(config.stretch * shown, _SHUT)) / (0.012 + 0.3 * shown), 0, 1)
     return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
 

@@ -119,6 +119,13 @@ async def start(work: Callable[..., None], file: Path, *args: Any, limits: Limit
     return child
 
 
+def unnamed(sentence: str, file: Path) -> str:
+    """A sentence about a file, whose name is ours and nobody else's."""
+    for path in (str(file), file.name):
+        sentence = sentence.replace(path, "The file" if sentence.startswith(path) else "the file")
+    return sentence
+
+
 def _run(pipe: Connection, limits: Limits, work: Callable[..., None], file: Path, args: tuple[Any, ...]) -> None:
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
@@ -136,8 +143,7 @@ def _work(out: BinaryIO, work: Callable[..., None], file: Path, args: tuple[Any,
         out.flush()
 
     def fail(fault: Fault) -> None:
-        for path in (str(file), file.name):  # it has this name here only
-            fault.message = fault.message.replace(path, "The file" if fault.message.startswith(path) else "the file")
+        fault.message = unnamed(fault.message, file)
         send(_FAULT, json.dumps({"code": fault.code, "message": fault.message, "hint": fault.hint}).encode())
 
     try:

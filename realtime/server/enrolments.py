@@ -13,7 +13,7 @@ from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import MediaFault, problem
 from realtime.media import VIDEOS, probe
-from realtime.server.child import Limits, Say, start
+from realtime.server.child import Limits, Say, start, unnamed
 from realtime.server.faults import Busy, UnknownItem
 from realtime.worker import Actors
 
@@ -142,4 +142,4 @@ def work(say: Say, file: Path, store: Actors, name: str) -> None:
     seen = enrolled(file, name=name, warn=notes.append, progress=progress, formats=VIDEOS, source="an uploaded file")
     with seen as actor:
         store.add(actor, preview(actor))
-    tell(notes=notes)
+    tell(notes=[unnamed(note, file) for note in notes])

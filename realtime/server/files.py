@@ -14,7 +14,7 @@ from engines.errors import Fault
 from realtime import timeline
 from realtime.clock import Clock
 from realtime.errors import MediaFault
-from realtime.media import SOUNDS, probe, read_speech
+from realtime.media import SOUNDS, probe, read_speech, unheard
 from realtime.server.child import Child, Limits, Say, start
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.intake import Stream, Streams
@@ -35,12 +35,15 @@ _PIECE = timeline.WIRE_RATE  # samples in a message, at most
 
 def read(say: Say, file: Path) -> None:
     """In a child: an empty message where the header is that of a sound file of a kind that is read here; then its sound, float32,
-    mono, 48 kHz, as fast as it is taken. Raises MediaFault."""
+    mono, 48 kHz, as fast as it is taken. Raises MediaFault, at its end where nothing is heard in it."""
     _look(file)
     say(b"")
-    for block in read_speech(file, timeline.WIRE_RATE, formats=SOUNDS):
+    said: list[str] = []
+    for block in read_speech(file, timeline.WIRE_RATE, said.append, SOUNDS):
         for at in range(0, len(block), _PIECE):
             say(block[at : at + _PIECE].tobytes())
+    if str(unheard(file)) in said:
+        raise unheard(file)
 
 
 def _look(file: Path) -> None:

@@ -1,11 +1,10 @@
-"""A decoded frame, or a photo, as an upright picture: I420, limited range, BT.601, even sizes."""
+"""A decoded frame as an upright picture: I420, limited range, BT.601, even sizes; SDR; on white where it is transparent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 
 import av
 import cv2
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines.frames import Picture
 from realtime.errors import MediaFault
+from realtime.media.colours import ToSdr, is_hdr, is_wide
 
 Warn = Callable[[str], None]
 
@@ -36,12 +36,20 @@ class Upright:
         self._aspect = Fraction(1) if aspect is None or square else aspect
         self._size: tuple[int, int] | None = None
         self._reformat = VideoReformatter()
+        self._sdr: ToSdr | None = None
+        self._said: set[str] = set()
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         """The frame as a picture. Raises MediaFault for the first one if it is too small to be of use."""
         if self._size is None:
             self._size = _fitting(round(frame.width * self._aspect), frame.height, self._name, self._warn)
         width, height = self._size
+        quarters = round(frame.rotation / 90)
+        scaling = Interpolation.AREA if width < frame.width else Interpolation.BICUBIC
+        if is_wide(frame) and not _has_alpha(frame):
+            return _picture(self._as_sdr(frame, scaling), quarters)
+        if _has_alpha(frame):
+            frame = self._on_white(frame)
         space = 1 if frame.colorspace == _UNSAID and frame.height >= _HD else frame.colorspace  # as players take it
         rgb = frame.format.is_rgb
         full = not rgb and (frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"))
@@ -49,10 +57,41 @@ class Upright:
             frame = self._reformat.reformat(
                 frame, width, height, "yuv420p", src_colorspace=None if rgb else Colorspace.ITU601,
                 dst_colorspace=Colorspace.ITU601, src_color_range=ColorRange.JPEG if full else None,
-                dst_color_range=ColorRange.MPEG, threads=1,
-                interpolation=Interpolation.AREA if width < frame.width else Interpolation.BICUBIC,
+                dst_color_range=ColorRange.MPEG, threads=1, interpolation=scaling,
             )  # fmt: skip
-        return _picture(frame, round(frame.rotation / 90), None if rgb else _KR_KB.get(space))
+        return _picture(frame, quarters, None if rgb else _KR_KB.get(space))
+
+    def _as_sdr(self, frame: av.VideoFrame, scaling: Interpolation) -> av.VideoFrame:
+        assert self._size is not None
+        if is_hdr(frame):
+            self._say(f"{self._name} is HDR: its brightest parts are toned down to SDR.")
+        if self._sdr is None or not self._sdr.fits(frame):
+            self._sdr = ToSdr(frame, self._size, "area" if scaling == Interpolation.AREA else "bicubic")
+        return self._sdr(frame)
+
+    def _on_white(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """RGB without alpha. The alpha is straight, as nearly all files have it."""
+        space = Colorspace.ITU709 if frame.colorspace == 1 or (frame.colorspace == _UNSAID and frame.height >= _HD) else None
+        pixels = self._reformat.reformat(
+            frame, format="rgba", src_colorspace=None if frame.format.is_rgb else space, threads=1
+        ).to_ndarray()
+        alpha = pixels[..., 3:]
+        colours = pixels[..., :3]
+        if alpha.min() < 255:
+            self._say(f"{self._name} is transparent in places: white is laid under them.")
+            weight = alpha.astype(np.uint16)
+            colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(colours, np.uint8), format="rgb24")
+
+    def _say(self, sentence: str) -> None:
+        """Once."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._warn(sentence)
+
+
+def _has_alpha(frame: av.VideoFrame) -> bool:
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
 @cache
@@ -101,31 +140,3 @@ def _picture(frame: av.VideoFrame, quarters: int = 0, shares: tuple[float, float
     turned = [np.rot90(plane, quarters) for plane in planes]
     height, width = turned[0].shape
     return np.concatenate([plane.ravel() for plane in turned]).reshape(height * 3 // 2, width)
-
-
-def read_photo(path: Path, warn: Warn) -> Picture:
-    """A photo, turned as its EXIF says, on white where it is transparent."""
-    data = np.fromfile(path, np.uint8)
-    try:
-        with av.open(f"file:{path}") as container:  # this decoder minds damage, the next one turns and mirrors
-            container.streams.video[0].codec_context.options = {"err_detect": "explode"}
-            next(container.decode(video=0))
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    except (StopIteration, av.error.FFmpegError, cv2.error) as error:
-        raise MediaFault(f"{path.name} is damaged.", "Give another copy of the photo, as JPEG or PNG.") from error
-    if picture is None:
-        raise MediaFault(f"{path.name} is a picture of a kind that is not read here.", "Convert it to JPEG or PNG.")
-    full = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if full is not None and full.ndim == 3 and full.shape[2] == 4 and full.shape[:2] == picture.shape[:2]:
-        alpha = full[..., 3:].astype(np.float32) / (255 if full.dtype == np.uint8 else 65535)
-        picture = (picture * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
-    height, width = picture.shape[:2]
-    fitted = _fitting(width, height, path.name, warn)
-    if fitted != (width, height):
-        picture = cv2.resize(picture, fitted, interpolation=cv2.INTER_AREA)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture, np.uint8), format="rgb24")
-    limited = VideoReformatter().reformat(
-        frame, *fitted, "yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG,
-        interpolation=Interpolation.BICUBIC,
-    )  # fmt: skip
-    return _picture(limited)
