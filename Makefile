@@ -1,8 +1,11 @@
 # Everything that a fresh checkout needs: `make test`, `make serve`, `make demo`.
 VENV ?= .venv
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+FIT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 python3; do \
+	$$python $(FIT) 2>/dev/null && command -v $$python && break; done)
 BIN := $(VENV)/bin
 EXTRAS ?= test
+USED := $(if $(filter file,$(origin EXTRAS)),plain,$(EXTRAS)) # what tests need (0.7 GB) is not needed to use it
 HOST ?= 127.0.0.1
 PORT ?= 8008
 WORKERS ?= 2
@@ -12,13 +15,18 @@ SOUND := pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
 
-# Dependencies are overridden by [tool.uv] in pyproject.toml: no jax, no second OpenCV.
-$(VENV)/.installed-$(EXTRAS): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
-		{ echo "error: Python 3.11 or 3.12 is needed. hint: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# Where there is no fit Python, uv is asked for one.
+$(VENV)/.installed-%: pyproject.toml
+	@test -x $(BIN)/python || if [ -n "$(PYTHON)" ] && $(PYTHON) $(FIT); then \
+		$(PYTHON) -m venv $(VENV); \
+	else \
+		uv=$$(command -v uv) || { lent=$$(mktemp -d) && trap 'rm -rf "$$lent"' EXIT && uv=$$lent/bin/uv && \
+			python3 -m venv $$lent && $$lent/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'; } >/dev/null 2>&1; \
+		"$$uv" venv --quiet --seed --python '>=3.11' $(VENV) 2>/dev/null || \
+			{ echo "error: Python 3.11 or newer is needed. hint: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
+	fi
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(EXTRAS)]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.$(if $(filter-out plain,$*),[$*])'
 	@touch $@
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
@@ -69,10 +77,10 @@ format: install  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-serve: $(VENV)/.installed-$(EXTRAS)  ## the server and its page on 127.0.0.1
+serve: $(VENV)/.installed-$(strip $(USED))  ## the server and its page on 127.0.0.1
 	$(BIN)/mytalk serve --host $(HOST) --port $(PORT)
 
-demo: install  ## demo.mp4: the drawn presenter says the shipped speech
+demo: $(VENV)/.installed-$(strip $(USED))  ## demo.mp4: the drawn presenter says the shipped speech
 	$(BIN)/mytalk demo -o demo.mp4 --overwrite
 
 bench: install  ## speed on this machine

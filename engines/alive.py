@@ -55,7 +55,7 @@ class Life:
     moves: Float
     """(N, 3, 4) the similarity that moves the head in the picture: pixels and depth."""
     breath: Float
-    """(N,) how far the chest is down, in pixels."""
+    """(N, 2) how far the chest is moved, down if the head is upright, in pixels."""
     shut: Float
     """(N,) 0 with eyes as in the photo, 1 with the lids closed."""
 
@@ -84,15 +84,23 @@ def _live(landmarks: Float, amount: float, random: np.random.Generator, ticks: i
     pose = face.pose(landmarks)
     unit = float(face.unit(pose))
     pivot = face.from_head(_PIVOT[None], pose)[0]
+    own = _quarters(pose)
     turns = amount * _TURN * np.stack([_wave(random, ticks) for _ in _TURN], 1).astype(np.float32)
     across, down = (amount * _SHIFT * unit * _wave(random, ticks) for _ in range(2))
     breath = amount * np.sin(2 * np.pi * _BREATHS * np.arange(ticks) / ticks)
     moves = np.zeros((ticks, 3, 4))
-    moves[..., :3] = (1 + _SWELL * breath)[:, None, None] * face.rotations(turns)
+    moves[..., :3] = (1 + _SWELL * breath)[:, None, None] * (own @ face.rotations(turns) @ own.T)
     moves[..., 3] = pivot - moves[..., :3] @ pivot
-    moves[:, 0, 3] += across
-    moves[:, 1, 3] += 0.4 * down
-    return Life(moves.astype(np.float32), (_BREATH * unit * breath).astype(np.float32), _blinks(random, ticks))
+    moves[..., 3] += np.stack([across, 0.4 * down], 1) @ own[:, :2].T
+    chest = _BREATH * unit * breath[:, None] * own[:2, 1]
+    return Life(moves.astype(np.float32), chest.astype(np.float32), _blinks(random, ticks))
+
+
+def _quarters(pose: Float) -> NDArray[np.float64]:
+    """(3, 3): how a picture was turned whose head lies on its side or stands upside down: in quarters, none where it is upright."""
+    at = round(float(face.angles(pose)[2]) / (np.pi / 2))
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[at % 4]
+    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float64)
 
 
 def _wave(random: np.random.Generator, ticks: int) -> NDArray[np.float64]:
@@ -207,7 +215,7 @@ def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
         photo = _blinking(photo, float(life.shut[tick]))
     out = photo.picture.copy()
     if tick:
-        _move(photo, field, _from_where(field, life.moves[tick], float(life.breath[tick])), out)
+        _move(photo, field, _from_where(field, life.moves[tick], life.breath[tick]), out)
     return out
 
 
@@ -225,10 +233,10 @@ def _blinking(photo: _Photo, shut: float) -> _Photo:
     return replace(photo, picture=picture, luma=luma, chroma=chroma)
 
 
-def _from_where(field: _Field, move: Float, breath: float) -> Float:
+def _from_where(field: _Field, move: Float, breath: Float) -> Float:
     """For each cell (h, w, 2): how far away in the photo is what is seen there now, in pixels."""
     shift = field.head @ (move - np.eye(3, 4, dtype=np.float32))[:2].T
-    shift[:, :, 1] += breath * field.chest
+    shift += field.chest[:, :, None] * breath
     back = -shift
     for _ in range(2):  # the movement is known where it starts, not where it ends: look again from there
         at = np.asarray((field.place + back - field.place[0, 0]) / field.step, np.float32)

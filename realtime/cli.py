@@ -17,7 +17,7 @@ import click
 from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
 from realtime.machine import bench, build, devices, doctor
-from realtime.terminal import hushed, progress_bar, say, settings_of, warn
+from realtime.terminal import progress_bar, say, settings_of, warn
 
 if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
     from engines.actor import Actor, Store
@@ -301,8 +301,7 @@ def _enrolled(source: Path, face: int | None, quiet: bool = False, still: bool =
     with ExitStack() as stack:
         with progress_bar(f"looking at {source.name}", quiet) as progress:
             seen = enrolled(source, name=name, face_number=face, still=still, warn=warn, progress=lambda done: progress(done, None))
-            with hushed():
-                someone = stack.enter_context(seen)
+            someone = stack.enter_context(seen)
         yield someone
 
 

@@ -126,13 +126,14 @@ def _faces() -> str:
     from engines.actor import BUILT_IN, Store
     from engines.errors import FaceFault
     from engines.tracker import Tracker
+    from engines.tracking.nets import DETECTOR, MESH
     from native.planes import to_rgb
 
     presenter = Store(Path("nowhere")).load(BUILT_IN)
     with Tracker(video=False) as tracker:
         if not tracker.track(to_rgb(presenter.frames[0])):
-            raise FaceFault("MediaPipe does not find the presenter's face.", _AGAIN)
-    return f"MediaPipe {metadata.version('mediapipe')} finds the presenter's face"
+            raise FaceFault("The tracker does not find the presenter's face.", _AGAIN)
+    return f"{DETECTOR} and {MESH} are as shipped; the tracker finds the presenter's face"
 
 
 def _video() -> str:

@@ -11,7 +11,7 @@ import click
 
 from engines.errors import BackendFault, Fault
 from realtime.errors import SettingsFault
-from realtime.terminal import hushed, say, settings_of, steps_bar, warn
+from realtime.terminal import say, settings_of, steps_bar, warn
 
 
 @click.command()
@@ -107,7 +107,7 @@ def doctor(given: dict[str, Any]) -> None:
     from engines.backends.found import look
     from realtime.doctor import examine, lines
 
-    with hushed(), Console(stderr=True).status("looking"):
+    with Console(stderr=True).status("looking"):
         findings = list(examine(settings, look()))
     console = Console(highlight=False)
     for line in lines(findings):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,21 +68,3 @@ def steps_bar(title: str, quiet: bool) -> Iterator[Callable[[str, int, int], Non
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Keep MediaPipe's C++ side, which cannot be asked to be quiet, off stderr; what Python says goes through."""
-    if sys.stderr is not sys.__stderr__ or logging.getLogger().isEnabledFor(logging.DEBUG):
-        yield
-        return
-    own, kept = sys.stderr, os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nothing, os.fdopen(os.dup(kept), "w", buffering=1) as through:
-            os.dup2(nothing.fileno(), 2)
-            sys.stderr = through
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        sys.stderr = own

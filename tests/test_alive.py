@@ -332,3 +332,17 @@ def test_glasses_keep_straight() -> None:
         line = (ink * np.arange(len(ink))[:, None]).sum(0) / ink.sum(0)
         bends.append(np.abs(line - np.polyval(np.polyfit(x[12:-12], line, 1), x[12:-12])).max())
     assert max(bends) < 0.1  # pixels, of 83 between the eyes
+
+
+def test_a_photo_on_its_side_lives_as_it_would_upright() -> None:
+    picture, landmarks = draw(PRESENTER, Mouth(), Head(), (200, 200))
+    turned = landmarks.copy()
+    turned[:, :2] = np.stack([landmarks[:, 1], 199 - landmarks[:, 0]], 1)
+    loops = []
+    for shown, points in ((picture, landmarks), (np.ascontiguousarray(np.rot90(picture)), turned)):
+        _, frames = bring_to_life(from_rgb(shown), points, np.random.default_rng(1), 30)
+        loops.append([to_rgb(frame).astype(int) for frame in frames])
+    moved = [np.abs(frame - loops[0][0]).mean() for frame in loops[0]]
+    apart = [np.abs(frame - np.rot90(other, -1)).mean() for frame, other in zip(*loops, strict=True)]
+    assert max(moved) > 3 * np.ptp(apart)
+    assert max(apart) < 2 * apart[0] + 0.1  # both were rounded to YUV on their own

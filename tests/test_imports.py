@@ -16,7 +16,8 @@ OUTSIDE = {"tests", "benchmarks"}  # look at all of it; nobody imports them
 
 NO_CLOCK_NO_WIRE = {"asyncio", "time", "socket", "threading", "multiprocessing", "logging.config", "aiohttp", "aiortc"}
 MAY = {
-    "engines/tracker.py": {"os"},  # tells MediaPipe's C++ side to be quiet, which only the environment can
+    "engines/tracker.py": {"os"},  # MYTALK_TRACKER chooses the reference, in whatever command or child faces are followed
+    "engines/tracking/reference.py": {"os"},  # tells MediaPipe's C++ side to be quiet, which only the environment can
     "native/cuda/compile.py": {"os"},  # CXX names the compiler
 }
 """Modules of engines and native that may read the environment, each with its reason."""
@@ -33,8 +34,8 @@ HEAVY = {
     "tensorrt_rtx": ("engines/backends/",),
     "cuda": ("native/", "engines/backends/"),
     "onnx": ("engines/train/", "engines/backends/"),
-    "mediapipe": ("engines/tracker.py",),
-    "openvino": ("engines/backends/cpu.py",),
+    "mediapipe": ("engines/tracking/reference.py", "engines/train/tracker.py"),
+    "openvino": ("engines/backends/cpu.py", "engines/train/tracker.py"),
     "aiortc": ("realtime/server/", "realtime/camera/whip.py"),
     "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py"),
     "PIL": ("realtime/media/photo.py",),

@@ -1,4 +1,4 @@
-"""The backend `cpu`: ONNX through OpenVINO."""
+"""The backend `cpu`: ONNX, or a net in OpenVINO's own form, through OpenVINO."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Array = NDArray[np.float32]
 class CpuNet(Net):
     """A net on the CPU. One thread by default: a tick's net is too small to share.
 
-    In float32; `half` allows bfloat16 where the processor has it: twice as fast, for pictures exact enough.
+    `model` is an ONNX file, or OpenVINO's .xml with its .bin as `weights`. In float32; `half` allows bfloat16 where the processor has
+    it: twice as fast, for pictures exact enough.
     """
 
-    def __init__(self, onnx: bytes, *, threads: int = 1, half: bool = False) -> None:
+    def __init__(self, model: bytes, weights: bytes = b"", *, threads: int = 1, half: bool = False) -> None:
         import openvino
 
         core = openvino.Core()
@@ -28,11 +29,11 @@ class CpuNet(Net):
             options["INFERENCE_PRECISION_HINT"] = "f32"
         options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # weights may have eight bits, what they multiply has not
         try:
-            model = core.read_model(onnx, b"")
-            self._compiled = core.compile_model(model, "CPU", options)
+            read = core.read_model(model, weights)
+            self._compiled = core.compile_model(read, "CPU", options)
         except RuntimeError as error:
             raise WeightsFault(f"OpenVINO cannot read the net ({str(error).splitlines()[0]}).", "Install mytalk-live again.") from error
-        info = model.get_rt_info() if "framework" not in model.get_rt_info() else model.get_rt_info()["framework"]
+        info = read.get_rt_info() if "framework" not in read.get_rt_info() else read.get_rt_info()["framework"]
         self.metadata = {str(key): str(value.astype(str) if hasattr(value, "astype") else value) for key, value in dict(info).items()}
         """The strings that the file carries."""
         self._request = self._compiled.create_infer_request()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.resources import files
@@ -16,7 +17,7 @@ _KEY = "mytalk"
 
 
 def read_weights(name: str, folder: Path | None = None) -> bytes:
-    """The bytes of an ONNX file, such as "lips.onnx": a shipped one, or one of a folder that was trained into.
+    """The bytes of a net's file, such as "lips.onnx": a shipped one, or one of a folder that was trained into.
 
     Raises WeightsFault where it is missing or is not the file that was shipped.
     """
@@ -30,6 +31,15 @@ def read_weights(name: str, folder: Path | None = None) -> bytes:
     if hashlib.sha256(data).hexdigest() != hashes.get(name):
         raise WeightsFault(f"The weights {name} are damaged or of another version.", mend)
     return data
+
+
+def write_hash(path: Path) -> None:
+    """Note in the folder's `hashes.json` what a file holds; what is said there of files that are gone goes."""
+    place = path.parent / "hashes.json"
+    known = json.loads(place.read_text()) if place.exists() else {}
+    known = {name: found for name, found in known.items() if (path.parent / name).exists()}
+    known[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    place.write_text(json.dumps(known, indent=1) + "\n")
 
 
 def said_of(config: Any) -> tuple[str, str]:
@@ -51,4 +61,5 @@ def read_said(metadata: Mapping[str, str], name: str, kind: type[Any], version: 
 
 
 def _mend(name: str) -> str:
-    return f"Install mytalk-live again, or train it: python -m engines.train {'renderer' if name.startswith('picture') else 'motion'}."
+    command = {"picture": "renderer", "face": "tracker", "rest": "rest"}.get(re.split(r"[._]", name)[0], "motion")
+    return f"Install mytalk-live again, or make it: python -m engines.train {command}."

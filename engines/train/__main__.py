@@ -2,6 +2,7 @@
 
 face     the mean face, from the clips' landmarks
 presenter  the drawn presenter, enrolled
+tracker  the tracker's nets, from MediaPipe's (needs the extra `mediapipe`)
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
 rest     where a mouth is at rest: a regression over faces (ten minutes on two cores)
 renderer  the refiner's net: clips packed, training, export, figures (an hour on two cores)
@@ -20,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "presenter", "motion", "rest", "renderer", "ablations"])
+    parser.add_argument("command", choices=["face", "presenter", "tracker", "motion", "rest", "renderer", "ablations"])
     parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
     parser.add_argument(
@@ -44,6 +45,10 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         actor = make_presenter()
         save_actor(actor, folder, preview(actor))
+    elif options.command == "tracker":
+        from engines.train.tracker import make_tracker
+
+        make_tracker(options.out)
     elif options.command == "ablations":
         from engines.train.ablations import ablate
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch.nn import functional as F
 
 from engines import features
 from engines.appearance.config import RefinerConfig
+from engines.backends.weights import write_hash
 from engines.motion.config import EARS, LIPS, Config
 from engines.motion.net import CIRCLE, TOKENS, Denoiser, Ears
 from engines.train.pairs import Space
@@ -227,8 +226,4 @@ def write(net: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: P
     entry.key, entry.value = config.metadata()
     onnx.save(model, str(partial))
     partial.replace(path)
-    hashes = path.parent / "hashes.json"
-    known = json.loads(hashes.read_text()) if hashes.exists() else {}
-    known = {name: found for name, found in known.items() if (path.parent / name).exists()}
-    known[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    hashes.write_text(json.dumps(known, indent=1) + "\n")
+    write_hash(path)

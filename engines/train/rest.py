@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.backends.weights import write_hash
 from engines.motion.rest import WEIGHTS, Regression, estimate
 from engines.motion.space import rest_and_range
 from engines.train.data import read_manifest, track
@@ -60,9 +59,7 @@ def train_rest(data: Path, cache: Path, out: Path) -> None:
     known = fit(clips)
     path = out / WEIGHTS
     np.savez_compressed(path, mean=known.mean, basis=known.basis.astype(np.float16), matrix=known.matrix.astype(np.float16))
-    hashes = out / "hashes.json"
-    text = json.loads(hashes.read_text()) if hashes.exists() else {}
-    hashes.write_text(json.dumps(text | {WEIGHTS: hashlib.sha256(path.read_bytes()).hexdigest()}, indent=1) + "\n")
+    write_hash(path)
 
 
 def fit(clips: list[Faces]) -> Regression:

@@ -21,7 +21,7 @@ MOST_FILE = 512 << 20
 LONGEST_S = 300.0
 """Seconds that an actor's video may last."""
 LIMITS = Limits(memory=12 << 30, cpu_s=1200, output=1 << 30, nice=10)
-"""MediaPipe and OpenVINO reserve several GiB that they never touch."""
+"""OpenVINO reserves some GiB that it never touches."""
 WALL_S = 1800.0
 """Seconds after which an enrolment is given up."""
 QUEUE = 3
