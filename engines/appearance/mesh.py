@@ -77,10 +77,15 @@ def seen_values(mesh: Mesh, poses: Float, lower: Float) -> Float:
     """
     turned = np.einsum("...j,vj->...v", poses[..., 2, :3], mesh.looks) / face.unit(poses)[..., None]
     low, high = _TURNED
-    values = np.asarray(mesh.values * face.ease((-turned - low) / (high - low))[..., None], np.float32)
-    first = len(mesh.points)
-    values[..., first : first + len(mesh.outward), 0] *= np.where(np.isnan(lower), 1, np.clip(lower / SURE, 0, 1))
-    values[..., JAW, 0] *= 1 - _OWN * np.where(np.isnan(lower), 0, np.clip(1 - np.abs(lower) / (2 * SURE), 0, 1))
+    seen = face.ease((-turned - low) / (high - low))
+    known = np.nan_to_num(lower, nan=1.0)
+    covers = np.clip(known / SURE, 0, 1)
+    first, count = len(mesh.points), len(mesh.outward)
+    for line in (JAW, slice(first, first + count)):  # an old chin must go, also from an outline that looks away
+        seen[..., line] = np.maximum(seen[..., line], np.where(np.isnan(lower), 0, covers))
+    values = np.asarray(mesh.values * seen[..., None], np.float32)
+    values[..., first : first + count, 0] *= covers
+    values[..., JAW, 0] *= 1 - _OWN * np.clip(1 - np.abs(known) / (2 * SURE), 0, 1)
     return values
 
 
