@@ -15,8 +15,10 @@ from OpenSSL import SSL
 
 from engines.frames import Picture
 from realtime.clock import Clock
+from realtime.server.candidates import Candidates, own_networks
 from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
+from realtime.server.internals import bound_checks
 from realtime.server.sdp import fragment_of, offer_of, open_ended
 from realtime.server.senders import tell
 from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
@@ -66,6 +68,8 @@ class Peer:
         self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
         self._zero: int | None = None  # NTP time at which media time was 0
         self._username = ""
+        self._ice = ice
+        self._candidates = Candidates(())
         self._expecting: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -73,11 +77,12 @@ class Peer:
         """Answer an offer (SDP): pictures go out, sound both ways. Raises OfferFault and UnfitOffer."""
         connection = self._connection
         known = offer_of(offer)
-        self._username = known.username
+        self._username, self._candidates = known.username, Candidates(own_networks(self._ice))
         connection.on("track", self._track)
         connection.on("connectionstatechange", self._changed)
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer), "offer"))
+            await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer, self._candidates), "offer"))
+            bound_checks(connection)
             connection.addTrack(self._pictures)
             if known.sound:
                 connection.addTrack(self._sounds)
@@ -128,7 +133,7 @@ class Peer:
         fragment = fragment_of(text)
         if (match == "*" and fragment.username != self._username) or (fragment.username and fragment.username != self._username):
             raise NoRestart("ICE cannot be restarted here.", "Begin a new session: it is there in a moment.")
-        for candidate in fragment.candidates:
+        for candidate in filter(self._candidates.take, fragment.candidates):
             await self._connection.addIceCandidate(candidate)
 
     async def close(self) -> None:

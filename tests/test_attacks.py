@@ -1,0 +1,122 @@
+"""What a guest may send to hurt others, through the doors that a guest has: each is refused, bounded, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from aioice import stun
+from aioice.ice import StunProtocol, get_host_addresses
+
+from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
+from realtime.server.internals import MOST_FOUND
+from realtime.server.keys import SESSIONS
+from tests.peers import SDP, Client, Peer, offer, problem, serving, until
+
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with serving() as client:
+        yield client
+
+
+async def test_an_offer_beyond_all_need_is_refused_before_it_is_parsed(client: Client) -> None:
+    whole = await offer()
+    codecs = "a=rtpmap:96 VP8/90000\r\n"
+    for more in (
+        "a=candidate:" + ".local" * 9300,  # once matched in quadratic time
+        codecs * 2000,
+        codecs * 120 + "a=rtcp-fb:* nack\r\n" * 100,  # each with each
+        codecs * 120 + "a=rtcp-fb:96 nack\r\n" * 200,
+        "a=ssrc:1 cname:x\r\n" * 900,
+        "a=x\r\n" * 9000,
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n" * 20,
+        "a=ice-pwd:" + "x" * 300 + "\r\n",
+    ):
+        await problem(await client.post("/v1/sessions", data=whole + more, headers=SDP), 400, "offer")
+    async with Peer(client) as peer:
+        for more in ("a=candidate:" + " .local" * 9000, "a=candidate:1 1 udp 1 192.0.2.1 5000 typ host\r\n" * 1200):
+            response = await client.patch(peer.url, data=more, headers=FRAGMENT | {"If-Match": peer.tag})
+            await problem(response, 400, "fragment")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
+    """Checks that would be sent, by where to; none is."""
+    found: Counter[tuple[str, int]] = Counter()
+
+    def note(protocol: StunProtocol, message: stun.Message, address: tuple[str, int]) -> None:
+        found[address] += message.message_class is stun.Class.REQUEST
+
+    monkeypatch.setattr(StunProtocol, "send_stun", note)
+    return found
+
+
+def candidate(address: str, port: int, number: int = 1) -> str:
+    return f"a=candidate:{number} 1 udp {2122260223 - number} {address} {port} typ host\r\n"
+
+
+def without_candidates(sdp: str) -> str:
+    return "".join(line for line in sdp.splitlines(keepends=True) if "candidate" not in line)
+
+
+async def test_a_guest_has_us_send_to_few_addresses_and_to_none_within(client: Client, sent: Counter[tuple[str, int]]) -> None:
+    forbidden = (
+        "127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "224.0.0.251", "ff02::fb", "0.0.0.0", "::", "255.255.255.255",
+        "10.77.0.1", "172.29.0.1", "192.168.77.1", "100.64.7.7", "fd77::1", "2002:7f00:1::1", "64:ff9b::7f00:1", "240.0.0.1",
+    )  # fmt: skip
+    own = {address.rpartition(".")[0] for address in get_host_addresses(use_ipv4=True, use_ipv6=False)}
+    forbidden = tuple(address for address in forbidden if address.rpartition(".")[0] not in own)
+    lines = "".join(candidate(address, 5000, n) for n, address in enumerate(forbidden))
+    lines += "".join(candidate("198.51.100.7", port) for port in (0, 65_536, 99_999_999, -1))
+    lines += "".join(candidate("198.51.100.7", 6000 + n, n) for n in range(600))
+    before, first, after = without_candidates(await offer()).partition("a=ice-ufrag")
+    response = await client.post("/v1/sessions", data=before + lines + first + after, headers=SDP)
+    assert response.status == 201, await response.text()
+    for part in range(3):
+        more = "".join(candidate("198.51.100.8", 6000 + part * 700 + n, n) for n in range(700))
+        headers = FRAGMENT | {"If-Match": response.headers["ETag"]}
+        assert (await client.patch(response.headers["Location"], data=more, headers=headers)).status == 204
+    await until(lambda: len(sent) == MOST_CANDIDATES)
+    last, quiet = sent.total(), 0
+    while quiet < 20:  # as long as new addresses may come: the checks are 20 ms apart
+        await asyncio.sleep(0.02)
+        quiet, last = (quiet + 1 if len(sent) == MOST_CANDIDATES else 0), sent.total()
+    assert {address for address, _ in sent} == {"198.51.100.7"}
+    assert len(sent) == MOST_CANDIDATES
+    assert last <= MOST_CANDIDATES * 7  # a check and its repetitions
+    assert (await client.delete(response.headers["Location"])).status == 200
+
+
+def test_private_networks_are_sent_to_from_within_only() -> None:
+    import ipaddress
+
+    home: list[Network] = [ipaddress.ip_network("192.168.1.0/24"), ipaddress.ip_network("fd12::/64")]
+    assert may_be_sent_to("192.168.1.20", home)
+    assert may_be_sent_to("fd12::5", home)
+    assert not any(may_be_sent_to(address, home) for address in ("192.168.2.20", "10.0.0.1", "fd13::5", "192.168.1.255", "ab-cd.local"))
+    assert may_be_sent_to("203.0.113.5", [])
+
+
+async def test_checks_from_a_thousand_addresses_are_not_all_checked_back(client: Client, sent: Counter[tuple[str, int]]) -> None:
+    sdp = without_candidates(await offer())
+    response = await client.post("/v1/sessions", data=sdp, headers=SDP)
+    said = dict(line[2:].split(":", 1) for text in (sdp, await response.text()) for line in text.splitlines() if line.startswith("a=ice-"))
+    theirs = dict(line[2:].split(":", 1) for line in sdp.splitlines() if line.startswith("a=ice-"))
+    (session,) = client.server.app[SESSIONS]  # type: ignore[attr-defined]
+    transport = session.peer._connection.getTransceivers()[0].receiver.transport.transport
+    await until(lambda: transport.state == "checking")
+    (ice, protocol) = transport._connection, transport._connection._protocols[0]
+    for n in range(1000):
+        check = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        check.attributes.update({"USERNAME": f"{said['ice-ufrag']}:{theirs['ice-ufrag']}", "PRIORITY": 1, "ICE-CONTROLLING": 1})
+        check.add_message_integrity(said["ice-pwd"].encode())
+        ice.request_received(stun.parse_message(bytes(check)), ("198.51.100.9", 1000 + n), protocol)
+    await until(lambda: len(sent) >= MOST_FOUND)
+    assert (await client.delete(response.headers["Location"])).status == 200
+    assert len(sent) == 1000  # each is answered
+    assert sum(count > 0 for count in sent.values()) == MOST_FOUND
