@@ -44,6 +44,8 @@ ON_CARD = (1, 4, 16, 64, 128, 256, 512)
 """The same on a card, where many cost little more than one; those beyond the first that do not fit into a tick are left out."""
 MEASURED = 12
 """Ticks of each that are measured; the fastest counts: what the machine can, not what else it had to do just then."""
+AT_ONCE = 16
+"""Messages beyond two for each conversation that are taken between two steps, when something waits for a step."""
 REPORT = 25
 """Steps between two reports of what they cost."""
 SPEECH = struct.Struct("<cIQ")
@@ -209,12 +211,16 @@ class _Worker:
         """Until the other side of the pipe closes."""
         threading.Thread(target=self._load, daemon=True, name="actors").start()
         self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs)
+        taken = 0  # messages since the last step
         while True:
             waiting = any(talk.speech for talk in self._talks.values())
-            if self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
+            full = waiting and taken >= AT_ONCE + 2 * len(self._talks)
+            if not full and self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
                 self._take(self._pipe.recv_bytes())
+                taken += 1
             elif waiting:
                 self._step()
+                taken = 0
             while self._loaded:
                 self._open(*self._loaded.popleft())
 

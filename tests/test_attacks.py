@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import ClientWSTimeout, WSMsgType
 from aioice import stun
 from aioice.ice import StunProtocol, get_host_addresses
 
+from realtime.server import guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
 from realtime.server.internals import MOST_FOUND
 from realtime.server.keys import SESSIONS
-from tests.peers import SDP, Client, Peer, offer, problem, serving, until
+from realtime.server.speech import WORDS, WORDS_AT_ONCE
+from tests.peers import SDP, Client, Peer, clock, offer, problem, serving, until
 
+HASTY = ClientWSTimeout(ws_close=0.1)
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 
 
@@ -120,3 +124,44 @@ async def test_checks_from_a_thousand_addresses_are_not_all_checked_back(client:
     assert (await client.delete(response.headers["Location"])).status == 200
     assert len(sent) == 1000  # each is answered
     assert sum(count > 0 for count in sent.values()) == MOST_FOUND
+
+
+async def test_a_flood_of_messages_is_read_no_faster_than_it_is_obeyed(client: Client) -> None:
+    async with Peer(client) as peer, Peer(client, "second") as other:
+        await other.until(lambda: len(other.pictures) > 5 and len(peer.pictures) > 5)
+        (session,) = (one for one in client.server.app[SESSIONS] if peer.url.endswith(one.name))  # type: ignore[attr-defined]
+
+        async def flood(what: str) -> None:
+            async with client.ws_connect(f"{peer.url}/speech?rate=24000", autoping=False, timeout=HASTY) as socket:
+                for _ in range(3000):
+                    await (socket.ping() if what == "ping" else socket.send_str(what) if what else socket.send_bytes(b""))
+                while not over:
+                    pongs[what] += (await socket.receive()).type is WSMsgType.PONG
+
+        over, pongs, began = False, Counter[str](), clock.now()
+        flooding = [asyncio.create_task(flood(what)) for what in ("interrupt", "ping", "")]
+        await until(lambda: session.generation > 0 and pongs["ping"] > 0)
+        count = len(other.pictures)
+        await other.until(lambda: len(other.pictures) > count + 25)  # who talks beside it goes on
+        over, most = True, WORDS_AT_ONCE + WORDS * (clock.now() - began) + 1
+        assert session.generation <= most
+        assert pongs["ping"] <= most
+        for task in flooding:
+            task.cancel()
+        await asyncio.gather(*flooding, return_exceptions=True)
+
+
+async def test_who_asks_too_often_waits_and_then_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "REQUESTS", 4)
+    monkeypatch.setattr(guard, "REQUESTS_AT_ONCE", 4)
+    async with serving() as client:
+        began = clock.now()
+        statuses = Counter(await asyncio.gather(*(status_of(client) for _ in range(40))))
+        assert 4 <= statuses[200] <= 4 + 4 * (clock.now() - began + guard.PATIENCE_S)
+        assert statuses[200] + statuses[429] == 40
+        assert statuses[429] > 0
+
+
+async def status_of(client: Client) -> int:
+    async with client.get("/healthz") as response:
+        return response.status

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from engines.spec import TICK
 from realtime.clock import WallClock
 from realtime.engine import Engine
 from realtime.testing import FakeConversation, FakePipeline, FakeStore
+from realtime.worker import AT_ONCE
 from tests.peers import until
 
 
@@ -40,6 +41,19 @@ class Ear:
         raise fault
 
 
+class Counts(Ear):
+    """Notes the first pixel of each picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def answered(self, sequence: int, picture: Picture | None) -> None:
+        super().answered(sequence, picture)
+        if picture is not None:
+            self.counts.append(int(picture[0, 0]))
+
+
 class LostCard(FakePipeline):
     """Its card is gone at the third tick of anyone who talks with the second actor."""
 
@@ -57,6 +71,24 @@ class Marking(FakePipeline):
         for picture in pictures:
             if picture is not None:
                 picture[0, 0] = plain
+        return after, pictures
+
+
+class Counting(FakePipeline):
+    """Its pictures say in their first pixel how many interruptions came since the last step, up to 255."""
+
+    came: ClassVar[list[int]] = [0]
+
+    def interrupt(self, conversation: FakeConversation) -> FakeConversation:
+        self.came[0] += 1
+        return super().interrupt(conversation)
+
+    def step(self, conversations: Sequence[FakeConversation], *rest: Any, **how: Any) -> Any:
+        after, pictures = super().step(conversations, *rest)
+        for picture in pictures:
+            if picture is not None:
+                picture[0, 0] = min(255, self.came[0])
+        self.came[0] = 0
         return after, pictures
 
 
@@ -101,6 +133,22 @@ async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_ot
     assert behind.answers < 15  # they were in the next step, together, not behind those forty
     assert engine.backend == "cpu"
     await until(lambda: behind.answers == 40)
+
+
+async def test_whatever_comes_the_engine_goes_on_stepping() -> None:
+    engine, ears = Engine(FakeStore(), WallClock(), Counting, actor="presenter", spare_s=60), [Counts(), Counts()]
+    await engine.start()
+    try:
+        flood, talk = (engine.open("presenter", ear) for ear in ears)
+        await until(lambda: all(ear.begun == 1 for ear in ears))
+        for tick in range(7):  # as many as its ring holds
+            engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        for _ in range(3000):
+            engine.interrupt(flood)
+        await until(lambda: ears[1].answers == 7)
+        assert max(ears[1].counts) <= AT_ONCE + 2 * 2
+    finally:
+        await engine.close()
 
 
 async def test_a_card_that_is_lost_ends_the_process_and_no_conversation() -> None:

@@ -17,6 +17,7 @@ from realtime.clock import Clock
 from realtime.errors import fault_of, problem
 from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
 from realtime.server.options import Options, is_loopback, link_of
+from realtime.server.rates import Rates
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,10 @@ JOIN_S = 60.0
 GUEST_S = 12 * 3600.0
 """A browser that joined may come back for so long."""
 MOST_JOINS = 1000
+REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 200, 200, 1.0
+"""Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
+OFFERS, OFFERS_AT_ONCE = 20, 40
+"""The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
@@ -50,6 +55,8 @@ class Guard:
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self.options, self._clock = options, clock
+        self.requests = Rates(clock, REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S)
+        self.offers = Rates(clock, OFFERS, OFFERS_AT_ONCE, PATIENCE_S)
         self._joins: dict[str, float] = {}
         self._guests: dict[str, _Guest] = {}
 
@@ -90,6 +97,11 @@ class Guard:
         if guest is None or guest.until < self._clock.now():
             raise WrongSecret("This server needs a secret.", "Send it as Authorization: Bearer TOKEN, or join with a join token.")
         return given
+
+    def visitor(self, request: web.Request) -> str:
+        """Who asks, as far as it matters for how often: a guest, or an address."""
+        given = request.cookies.get(COOKIE, "")
+        return given if given in self._guests else str(request.remote)
 
     def begins(self, who: str) -> None:
         """Somebody begins a session. Raises NotAllowed for a guest who may not."""
@@ -136,6 +148,7 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
 async def stand_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in who may come in."""
     guard = request.app[GUARD]
+    await guard.requests.pace(guard.visitor(request))
     host = urlsplit(f"//{request.host}").hostname or ""
     if guard.options.loopback and not is_loopback(host):
         raise NotAllowed(

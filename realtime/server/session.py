@@ -61,7 +61,7 @@ class Session:
         self._pacer: Pacer | None = None
         self._talk = 0
         self._open = False  # the engine has the conversation
-        self._sequence = 0
+        self._sequence = self._broken_off = 0  # ticks that the engine was given; how many of them were broken off last
         self._answers = 0
         self._leaving = Leaving(self.outlets, self._shown)
         self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
@@ -153,11 +153,14 @@ class Session:
         self._files.clear()
         flying = [speech.stream for speech in self._leaving.asked if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
+        if not streams and self._broken_off == self._sequence:
+            return Interrupted(0.0, 0.0)  # nothing was said since the last time
         if self._microphone:
             self._microphone.clear()
         self._to_engine = ToEngine()
-        if self._open:
+        if self._open and self._broken_off != self._sequence:  # else it has been given nothing since the last time
             self._engine.interrupt(self._talk)
+            self._broken_off = self._sequence
         self._leaving.hush()
         self._speaking = self._cut = None
         heard = dropped = 0
@@ -239,7 +242,7 @@ class Session:
         else:
             self._pacer.reset()
             self._streams.give_back(self._leaving.renew())
-        self._sequence = self._answers = 0
+        self._sequence = self._answers = self._broken_off = 0
         self._to_engine = ToEngine()
         self._open = True
 

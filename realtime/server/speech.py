@@ -21,6 +21,7 @@ from realtime.server.faults import Busy, TooLarge, WrongType
 from realtime.server.intake import Stream
 from realtime.server.keys import CLOCK
 from realtime.server.pcm import Pcm, rate_of
+from realtime.server.rates import Rate
 from realtime.server.session import Session
 from realtime.server.whip import find
 
@@ -33,6 +34,10 @@ AHEAD_S = 60
 SOCKETS = 4
 """Websockets that a session takes at a time."""
 _EVENTS = 256
+MESSAGES, AT_ONCE = 1000, 2000
+"""Messages of a websocket that are taken a second, and at once; it is read no faster."""
+WORDS, WORDS_AT_ONCE = 50, 100
+"""The same of those that are no samples."""
 
 
 async def interrupt(request: web.Request) -> web.StreamResponse:
@@ -110,20 +115,24 @@ class Talk:
         self._pcm: Pcm | None = None
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
         self._over = False
+        self._messages, self._words = Rate(clock, MESSAGES, AT_ONCE), Rate(clock, WORDS, WORDS_AT_ONCE)
 
-    async def run(self, socket: web.WebSocketResponse, rate: int | None) -> None:
+    async def run(self, request: web.Request, socket: web.WebSocketResponse, rate: int | None) -> None:
         """Until either side ends it."""
         self._pcm = Pcm(rate) if rate else None
         self._session.followers.add(self)
         telling = asyncio.create_task(self._tell_all(socket), name=f"events {self._session.name}")
         try:
             async for message in socket:
-                if self._over:
+                await (self._messages if message.type is WSMsgType.BINARY else self._words).pace()  # others' turn, at the least
+                if self._over or request.transport is None:
                     break
                 if message.type is WSMsgType.BINARY:
                     await self._put(message.data)
                 elif message.type is WSMsgType.TEXT:
                     await self._obey(message.data)
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
             if self._pcm and socket.close_code != 1001:
                 await self._flush()
         except Fault as fault:
@@ -240,10 +249,10 @@ async def converse(request: web.Request, session: Session, clock: Clock) -> web.
     rate = rate_of(request.query["rate"]) if "rate" in request.query else None
     if sum(isinstance(follower, Talk) for follower in session.followers) >= SOCKETS:
         raise Busy(f"A session takes {SOCKETS} websockets at a time.", "Close one.")
-    socket = web.WebSocketResponse(heartbeat=20, max_msg_size=MOST_MESSAGE)
+    socket = web.WebSocketResponse(heartbeat=20, autoping=False, compress=False, max_msg_size=MOST_MESSAGE)
     if not socket.can_prepare(request).ok:
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
-    await Talk(session, clock).run(socket, rate)
+    await Talk(session, clock).run(request, socket, rate)
     await socket.close()
     return socket

@@ -70,6 +70,7 @@ async def _offer(request: web.Request) -> str:
     accepted = request.headers.get("Accept", "*/*")
     if not any(kind.split(";")[0].strip() in ("*/*", "application/*", SDP) for kind in accepted.split(",")):
         raise NotAcceptable(f"The answer is {SDP}, not {accepted}.", "Leave Accept out.")
+    await request.app[GUARD].offers.pace(request.app[GUARD].visitor(request))
     return (await request.read()).decode("utf-8", errors="replace")
 
 
