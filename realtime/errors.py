@@ -27,6 +27,7 @@ STATUS = {
     "full": 503,
     "card-full": 503,
     "engine": 503,
+    "engine-crash": 503,
     "weights": 500,
 }
 """HTTP status by code. A fault class may carry its own `status`; any other is the caller's fault: 400."""

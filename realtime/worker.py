@@ -51,6 +51,7 @@ REPORT = 25
 SPEECH = struct.Struct("<cIQ")
 PICTURE = struct.Struct("<cIQ?")
 _HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 of the picture that the slot holds
+_STEPPING = slice(8, 16)  # bytes of the first slot's header: whether the conversation is in a step
 
 
 class Talks(Protocol):
@@ -140,6 +141,15 @@ class Ring:
         picture = slot[_HEADER : _HEADER + self.shape[0] * self.shape[1]].reshape(self.shape).copy()
         return picture if mark[0] == sequence + 1 else None
 
+    @property
+    def stepping(self) -> bool:
+        """Whether its conversation is in a step: if the process has ended, in the one that ended it."""
+        return bool(self._slots[0][_STEPPING].view(np.uint64)[0])
+
+    @stepping.setter
+    def stepping(self, so: bool) -> None:
+        self._slots[0][_STEPPING].view(np.uint64)[0] = so
+
     def forget(self) -> None:
         """Remove the name; the memory goes when both sides have closed."""
         self._memory.unlink()
@@ -157,6 +167,8 @@ class _Talk:
     state: Any
     ring: Ring
     speech: deque[tuple[int, Float]] = field(default_factory=deque)
+    alone_until: float = 0.0
+    """Until then it has steps of its own: it was in one that was fatal."""
 
 
 class _Worker:
@@ -165,8 +177,8 @@ class _Worker:
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._sending = threading.Lock()
-        self._loaded: deque[tuple[int, str, Actor, Any]] = deque()
-        self._orders: deque[tuple[int, str]] = deque()
+        self._loaded: deque[tuple[int, str, float, Actor, Any]] = deque()
+        self._orders: deque[tuple[int, str, float]] = deque()
         self._ordered = threading.Semaphore(0)
         self._overload = Overload()
         self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
@@ -233,8 +245,10 @@ class _Worker:
         order = json.loads(message[1:])
         session = order["session"]
         if order["what"] == "open":
-            self._orders.append((session, order["actor"]))
+            self._orders.append((session, order["actor"], self._clock.now() + order["alone"]))
             self._ordered.release()
+        elif order["what"] == "ping":
+            self._say("pong")
         elif order["what"] == "forget":
             self._actors.pop(order["actor"], None)
         elif order["what"] == "interrupt":
@@ -248,13 +262,13 @@ class _Worker:
         """Load actors beside the ticks of others, so that opening one stalls nobody."""
         while True:
             self._ordered.acquire()
-            session, name = self._orders[0]
+            session, name, alone_until = self._orders[0]
             try:
                 actor = self._actors.get(name)
                 if actor is None:
                     actor = self._store.load(name)
                     actor.frames[0]
-                self._loaded.append((session, name, actor, self._pipeline.start(actor, seed=session)))
+                self._loaded.append((session, name, alone_until, actor, self._pipeline.start(actor, seed=session)))
             except Fault as fault:
                 self._say("refused", session=session, code=fault.code, message=fault.message, hint=fault.hint)
             except Exception:
@@ -268,19 +282,26 @@ class _Worker:
                 )
             self._orders.popleft()
 
-    def _open(self, session: int, name: str, actor: Actor, state: Any) -> None:
+    def _open(self, session: int, name: str, alone_until: float, actor: Actor, state: Any) -> None:
         self._actors[name] = actor
         self._actors.move_to_end(name)
         while len(self._actors) > KEPT:  # those in use live on in their conversations
             self._actors.popitem(last=False)
         ring = Ring(*actor.size)
-        self._talks[session] = _Talk(state, ring)
+        self._talks[session] = _Talk(state, ring, alone_until=alone_until)
         self._say("opened", session=session, ring=ring.name, width=actor.size[0], height=actor.size[1])
 
     def _step(self) -> None:
         """One tick of every conversation that has speech waiting."""
         due = [session for session, talk in self._talks.items() if talk.speech]
         self._overload.step(max(len(self._talks[session].speech) for session in due))
+        now = self._clock.now()
+        alone = [session for session in due if now < self._talks[session].alone_until]
+        for group in ([session for session in due if session not in alone], *([session] for session in alone)):
+            if group:
+                self._step_together(group)
+
+    def _step_together(self, due: list[int]) -> None:
         heard = [self._talks[session].speech.popleft() for session in due]
         try:
             self._answer(due, heard)
@@ -313,7 +334,13 @@ class _Worker:
         unseen = self._overload.unseen([(session, sequence) for session, (sequence, _) in zip(due, heard, strict=True)])
         plain = len(self._talks) > self._careful or self._overload.every > 1
         began = self._clock.now()
-        states, pictures = self._pipeline.step([talk.state for talk in talks], speech, unseen, plain=plain)
+        for talk in talks:
+            talk.ring.stepping = True
+        try:
+            states, pictures = self._pipeline.step([talk.state for talk in talks], speech, unseen, plain=plain)
+        finally:
+            for talk in talks:
+                talk.ring.stepping = False
         self._took.append((len(due), self._clock.now() - began))
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state

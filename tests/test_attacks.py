@@ -11,11 +11,13 @@ from aiohttp import ClientWSTimeout, WSMsgType
 from aioice import stun
 from aioice.ice import StunProtocol, get_host_addresses
 
+from realtime import engine as supervision
 from realtime.server import guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
 from realtime.server.internals import MOST_FOUND
-from realtime.server.keys import SESSIONS
+from realtime.server.keys import ENGINE, SESSIONS
 from realtime.server.speech import WORDS, WORDS_AT_ONCE
+from realtime.testing import FakeStore
 from tests.peers import SDP, Client, Peer, clock, offer, problem, serving, until
 
 HASTY = ClientWSTimeout(ws_close=0.1)
@@ -149,6 +151,24 @@ async def test_a_flood_of_messages_is_read_no_faster_than_it_is_obeyed(client: C
         for task in flooding:
             task.cancel()
         await asyncio.gather(*flooding, return_exceptions=True)
+
+
+@pytest.mark.slow
+async def test_who_ends_the_engine_twice_is_refused_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "SWITCH_S", 1.0)
+    async with serving(FakeStore(("presenter", "fatal", "stuck"), size=(256, 256))) as client, Peer(client) as other:
+        engine = client.server.app[ENGINE]  # type: ignore[attr-defined]
+        for restarts, actor in ((2, "fatal"), (4, "stuck")):
+            await until(lambda: engine.spare_ready)
+            async with Peer(client, actor) as guilty, client.ws_connect(f"{guilty.url}/speech", timeout=HASTY) as socket:
+                told = [(await socket.receive()).json() for _ in range(2)]
+                assert [(one["type"], one.get("code")) for one in told] == [("error", "engine-crash"), ("ended", None)]
+                await problem(await client.get(guilty.url), 503, "engine-crash")
+                await problem(await client.post(f"/v1/sessions?actor={actor}", data=await offer(), headers=SDP), 503, "engine-crash")
+            count = len(other.pictures)
+            await other.until(lambda: len(other.pictures) > count + 25)  # noqa: B023
+            assert engine.restarts == restarts
+            assert (await other.report())["state"] == "idle"
 
 
 async def test_who_asks_too_often_waits_and_then_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

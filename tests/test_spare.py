@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ import pytest
 from engines.errors import BackendFault, Fault
 from engines.frames import Picture
 from engines.spec import TICK
+from realtime import engine as supervision
 from realtime.clock import WallClock
-from realtime.engine import Engine
+from realtime.engine import CrashFault, Engine
 from realtime.testing import FakeConversation, FakePipeline, FakeStore
 from realtime.worker import AT_ONCE
 from tests.peers import until
@@ -52,6 +54,24 @@ class Counts(Ear):
         super().answered(sequence, picture)
         if picture is not None:
             self.counts.append(int(picture[0, 0]))
+
+
+class Refused(Ear):
+    """Keeps the fault."""
+
+    fault: Fault | None = None
+
+    def refused(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+class NeverLoads(FakeStore):
+    """Its second actor is never there."""
+
+    def load(self, name: str) -> Any:
+        if name == "second":
+            threading.Event().wait()
+        return super().load(name)
 
 
 class LostCard(FakePipeline):
@@ -119,6 +139,46 @@ async def test_a_spare_process_takes_over_and_is_replaced(engine: Engine) -> Non
     os.kill(waits, signal.SIGKILL)  # the spare itself dies: nobody notices, another waits
     await until(lambda: engine.spare_pid not in (None, waits))
     assert (engine.pid, engine.restarts, ear.begun) == (spare, 1, 2)
+
+
+async def test_a_process_that_hangs_is_replaced_though_nobody_waits_for_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "SWITCH_S", 1.0)
+    await until(lambda: engine.spare_pid is not None and engine.spare_ready)
+    first, spare = engine.pid, engine.spare_pid
+    assert first is not None
+    assert spare is not None
+    os.kill(first, signal.SIGSTOP)
+    await until(lambda: engine.pid == spare)
+    assert engine.restarts == 1
+
+    await until(lambda: engine.spare_pid is not None and engine.spare_ready)
+    hung = engine.spare_pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)  # a spare that does not answer does not take over
+    os.kill(spare, signal.SIGKILL)
+    await until(lambda: engine.restarts == 2 and engine.answers)
+    assert engine.pid not in (spare, hung)
+    ear = Ear()
+    engine.open("presenter", ear)
+    await until(lambda: ear.begun == 1)
+
+
+async def test_a_conversation_that_cannot_be_opened_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "OPEN_S", 1.0)
+    monkeypatch.setattr(supervision, "HELD_S", 0.1)
+    engine, ear, stuck = Engine(NeverLoads(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05), Ear(), Refused()
+    await engine.start()
+    try:
+        await until(lambda: engine.spare_pid is not None and engine.spare_ready)
+        engine.open("second", stuck)
+        await until(lambda: stuck.fault is not None)
+        assert isinstance(stuck.fault, CrashFault)
+        with pytest.raises(CrashFault):
+            engine.open("second", stuck)
+        engine.open("presenter", ear)
+        await until(lambda: ear.begun > 0)
+    finally:
+        await engine.close()
 
 
 async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_others(engine: Engine) -> None:

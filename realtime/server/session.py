@@ -84,7 +84,7 @@ class Session:
 
     def begin(self) -> None:
         """Begin the conversation: from now on ticks leave to all outlets."""
-        self._talk = self._engine.open(self.actor, self)
+        self._talk = self._engine.open(self.actor, self, self.owner)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
             asyncio.create_task(self._files.run(), name=f"files {self.name}"),
@@ -172,6 +172,11 @@ class Session:
                 follower.interrupted(stream, played, gone)
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
+
+    @property
+    def refusal(self) -> Fault | None:
+        """Why the engine does not go on with it, if so."""
+        return self._refusal
 
     @property
     def trouble(self) -> Fault | None:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 
+from realtime.engine import CrashFault
 from realtime.load import Costs
 from realtime.server.faults import Full, UnknownSession
 from realtime.server.peer import Peer
@@ -14,6 +15,10 @@ from realtime.server.surroundings import Surroundings
 
 MEASURING_S = 15.0
 """Who asks for a second session before the machine was measured waits at most so long."""
+
+
+KEPT = 100
+"""Of so many sessions that ended the engine it is known that they did."""
 
 
 class Sessions:
@@ -25,6 +30,7 @@ class Sessions:
     def __init__(self, around: Surroundings, most: int | None, costs: Callable[[], Costs | None]) -> None:
         self._around, self._most, self._costs = around, most, costs
         self._all: dict[str, Session] = {}
+        self._refused: dict[str, CrashFault] = {}
         self.refused = 0
         """Sessions and viewers that there was no room for."""
 
@@ -48,7 +54,9 @@ class Sessions:
         return sum(1 + len(session.viewers) for session in self)
 
     def find(self, name: str) -> Session:
-        """A session by its name. Raises UnknownSession."""
+        """A session by its name. Raises UnknownSession, and CrashFault for one that was ended for that."""
+        if name in self._refused:
+            raise self._refused[name]
         if (session := self._all.get(name)) is None:
             raise UnknownSession("There is no such session, or it has ended.", "Begin one with POST /v1/sessions.")
         return session
@@ -93,3 +101,7 @@ class Sessions:
 
     def _gone(self, session: Session) -> None:
         self._all.pop(session.name, None)
+        if isinstance(session.refusal, CrashFault):
+            self._refused[session.name] = session.refusal
+            while len(self._refused) > KEPT:
+                self._refused.pop(next(iter(self._refused)))

@@ -224,6 +224,8 @@ class Talk:
     def ended(self) -> None:
         """See `Follower.ended`."""
         self._over = True
+        if fault := self._session.refusal:
+            self._tell("error", code=fault.code, detail=fault.message, hint=fault.hint)
         self._tell("ended")
         self._tell(None)
 

@@ -18,7 +18,7 @@ async def health(request: web.Request) -> web.StreamResponse:
     """GET: the server answers; with what it carries."""
     engine, sessions = request.app[ENGINE], request.app[SESSIONS]
     return web.json_response({
-        "ready": engine.ready,
+        "ready": engine.answers,
         "backend": engine.backend,
         "sessions": len(sessions),
         "capacity": sessions.capacity,
@@ -32,7 +32,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
     """GET: 200 where a session can begin now, else 503."""
     sessions = request.app[SESSIONS]
     free = sessions.capacity - len(sessions)
-    fine = request.app[ENGINE].ready and free > 0
+    fine = request.app[ENGINE].answers and free > 0
     return web.json_response({"ready": fine, "free": max(0, free)}, status=200 if fine else 503)
 
 
