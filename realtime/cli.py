@@ -16,6 +16,7 @@ import click
 
 from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
+from realtime.logs import plain_lines
 from realtime.machine import bench, build, devices, doctor
 from realtime.terminal import hushed, progress_bar, say, settings_of, warn
 
@@ -49,7 +50,7 @@ def mytalk(context: click.Context, home: Path | None, config: Path | None, debug
     Only for faces and voices of people who agreed to it: see docs/consent.md.
     """
     context.obj = {"home": home, "config": config, "debug": debug}
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[plain_lines()])
 
 
 @mytalk.group()

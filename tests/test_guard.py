@@ -117,6 +117,7 @@ async def test_a_join_token_may_begin_one_session_as_a_bearer() -> None:
         {"host": "::"},
         {"host": "192.0.2.1"},
         {"token": "short"},
+        {"token": "ein-geheimnis-für-alle"},
         {"origins": ("https://example.org/",)},
         {"origins": ("*",)},
         {"idle_s": 0.0},

@@ -6,6 +6,7 @@ Every error leaves as an RFC 9457 problem with a stable code, never as a traceba
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engines.errors import Fault
 from engines.pipeline import Pipeline
@@ -32,6 +34,8 @@ from realtime.server.recordings import Recordings
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
 from realtime.worker import Actors, Talks
+
+log = logging.getLogger(__name__)
 
 MOST_OFFER = 64 << 10
 PAGE = Path(__file__).with_name("page")
@@ -119,7 +123,8 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stop.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    log.addFilter(_no_error_of_ours)
+    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=2.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -133,6 +138,11 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _no_error_of_ours(record: logging.LogRecord) -> bool:
+    """Whether a line is to be written: what is no HTTP was answered as such, and strangers are not to fill the log with it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
 
 
 def _costs(app: web.Application) -> Costs | None:

@@ -8,14 +8,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
 from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import fault_of, problem
-from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
+from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
 from realtime.server.options import Options, is_loopback, link_of
 from realtime.server.rates import Rates
 
@@ -71,8 +71,10 @@ class Guard:
         return join
 
     def redeem(self, join: str, sessions: int | None = None) -> str:
-        """A guest's key for a join token, which is used up by that. Raises WrongSecret."""
-        found = next((known for known in self._joins if hmac.compare_digest(known.encode(), join.encode())), None)
+        """A guest's key for a join token, which is used up by that. Raises WrongSecret, and RequestFault for what cannot be one."""
+        if not join.isascii():
+            raise RequestFault("The join token has characters that none has.", "Send it as it was given out.")
+        found = next((known for known in self._joins if _same(known, join)), None)
         if found is None or self._joins.pop(found) < self._clock.now():
             raise WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
         now = self._clock.now()
@@ -82,12 +84,14 @@ class Guard:
         return key
 
     def who(self, request: web.Request) -> str:
-        """OWNER, or the key of a guest. Raises WrongSecret for anybody else."""
+        """OWNER, or the key of a guest. Raises WrongSecret for anybody else, and RequestFault for what cannot be a secret."""
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        if not given.isascii():
+            raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
         if not self.options.token:
             return OWNER
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer" and given:
-            if hmac.compare_digest(given.encode(), self.options.token.encode()):
+            if _same(given, self.options.token):
                 return OWNER
             if given in self._joins and (request.method, request.path) == ("POST", "/v1/sessions"):
                 return self.redeem(given, sessions=1)
@@ -115,7 +119,22 @@ class Guard:
     def origin_allowed(self, request: web.Request) -> bool:
         """Whether the page that asks, if it is one, is ours or one of those that were named."""
         origin = request.headers.get("Origin")
-        return origin is None or origin in self.options.origins or urlsplit(origin).netloc == request.host
+        return origin is None or origin in self.options.origins or _parts(origin, "Origin").netloc == request.host
+
+
+def _same(given: str, known: str) -> bool:
+    """Whether two secrets are the same, in a time that says nothing of where they are not."""
+    return hmac.compare_digest(given.encode(), known.encode())
+
+
+def _parts(address: str, header: str) -> SplitResult:
+    """An address in its parts. Raises RequestFault for what is none."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018  it is read when it is asked for
+    except ValueError as error:
+        raise RequestFault(f"The header {header} is no address.", "Send it as a browser does.") from error
+    return parts
 
 
 GUARD = web.AppKey("guard", Guard)
@@ -135,12 +154,14 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
         return _problem(_http_fault(error), error.headers.get("Allow"))
     except ConnectionError:  # whoever asked has gone
         raise
+    except web.RequestPayloadError:
+        return _problem(RequestFault("The body is not encoded as its headers say.", "Send it as it is, without Content-Encoding."))
     except OSError as error:
         if (mended := fault_of(error)) is None:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.rel_url.raw_path)  # quoted, so that it is one line of the log
         return _problem(mended or Internal("Something went wrong in the server.", "See its log."))
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return _problem(Internal("Something went wrong in the server.", "See its log."))
 
 
@@ -149,7 +170,7 @@ async def stand_guard(request: web.Request, handler: Handler) -> web.StreamRespo
     """Let in who may come in."""
     guard = request.app[GUARD]
     await guard.requests.pace(guard.visitor(request))
-    host = urlsplit(f"//{request.host}").hostname or ""
+    host = _parts(f"//{request.host}", "Host").hostname or ""
     if guard.options.loopback and not is_loopback(host):
         raise NotAllowed(
             f"This server answers for this machine only, not for {host!r}.",

@@ -37,6 +37,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.token and len(self.token) < LEAST_TOKEN:
             raise SettingsFault(f"The token is shorter than {LEAST_TOKEN} characters.", "Take a random one: openssl rand -hex 24")
+        if not self.token.isascii():
+            raise SettingsFault("The token has letters beyond ASCII, which no header carries.", "Take a random one: openssl rand -hex 24")
         if not self.token and not is_loopback(self.host):
             raise SettingsFault(
                 f"Other machines may reach {self.host}: a secret is needed.",

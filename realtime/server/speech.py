@@ -236,7 +236,7 @@ def _words(text: str) -> dict[str, Any]:
         return {"type": text.strip()}
     try:
         words = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpeechFault("The message is no JSON.", 'Send "flush", "interrupt", or {"type": "start", "rate": 24000}.') from error
     return words if isinstance(words, dict) else {}
 

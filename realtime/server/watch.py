@@ -116,6 +116,6 @@ async def enter(request: web.Request) -> web.StreamResponse:
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.read())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
     return body if isinstance(body, dict) else {}
