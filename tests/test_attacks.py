@@ -18,7 +18,7 @@ from realtime.server.internals import MOST_FOUND
 from realtime.server.keys import ENGINE, SESSIONS
 from realtime.server.speech import WORDS, WORDS_AT_ONCE
 from realtime.testing import FakeStore
-from tests.peers import SDP, Client, Peer, clock, offer, problem, serving, until
+from tests.peers import SDP, Client, Peer, bursts, clock, offer, problem, serving, until
 
 HASTY = ClientWSTimeout(ws_close=0.1)
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -169,6 +169,37 @@ async def test_who_ends_the_engine_twice_is_refused_and_others_go_on(monkeypatch
             await other.until(lambda: len(other.pictures) > count + 25)  # noqa: B023
             assert engine.restarts == restarts
             assert (await other.report())["state"] == "idle"
+
+
+async def test_five_minutes_that_were_sent_ahead_are_silent_after_a_post(client: Client) -> None:
+    def loud(peer: Peer) -> int:
+        return sum(level > 1500 for _, level in peer.sounds)
+
+    minutes = (bursts(300, 1, 0.9, 16_000) * 32767).astype("<i2").tobytes()
+    async with Peer(client) as peer, client.ws_connect(f"{peer.url}/speech", timeout=HASTY) as socket:
+        for start in ({"type": "start", "rate": 16_000}, {"type": "start"}):
+
+            async def pour() -> None:
+                await socket.send_json(start)  # noqa: B023
+                for at in range(0, len(minutes), 3200):
+                    await socket.send_bytes(minutes[at : at + 3200])
+
+            before, pouring = loud(peer), asyncio.create_task(pour())
+            await peer.until(lambda: loud(peer) > before + 30)  # noqa: B023  the first of it, or the new after the old
+            while (await peer.report())["waiting_ms"] < 59_000:  # noqa: ASYNC110  it is asked over HTTP
+                await asyncio.sleep(0.02)
+            assert (await (await client.post(f"{peer.url}/interrupt")).json())["dropped_ms"] > 50_000
+            at = len(peer.sounds)
+            await pouring  # all of it is taken, and nothing is said
+            await peer.until(lambda: len(peer.sounds) > at + 100)  # noqa: B023
+            assert max(level for _, level in peer.sounds[at + 30 :]) < 100
+        await socket.send_json({"type": "start", "rate": 24_000})
+        await socket.send_bytes((bursts(2, 1, 0.9, 24_000) * 32767).astype("<i2").tobytes())
+        await socket.send_str("flush")
+        events = []
+        while not events or events[-1]["type"] != "idle":
+            events.append((await socket.receive()).json())
+        assert events[-1] == {"type": "idle", "samples": 48_000, "ms": 2000}
 
 
 async def test_who_asks_too_often_waits_and_then_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

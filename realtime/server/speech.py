@@ -33,6 +33,9 @@ AHEAD_S = 60
 """Seconds of speech that a websocket may be ahead; then it is not read until there is room."""
 SOCKETS = 4
 """Websockets that a session takes at a time."""
+PAUSE_S = 0.5
+"""After an interruption that a socket did not ask for, what comes on it is old until its next `start`, or until nothing has come for
+so long: clients that are no further ahead than we read need not know of that."""
 _EVENTS = 256
 MESSAGES, AT_ONCE = 1000, 2000
 """Messages of a websocket that are taken a second, and at once; it is read no faster."""
@@ -115,7 +118,12 @@ class Talk:
         self._pcm: Pcm | None = None
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
         self._over = False
+        self._generation = session.generation  # of the session's interruptions, that this client knows of
+        self._stale = False  # what comes is old until its next `start`, however late
+        self._came = clock.now()
+        self._base = 0  # where in the stream its last `start` was
         self._messages, self._words = Rate(clock, MESSAGES, AT_ONCE), Rate(clock, WORDS, WORDS_AT_ONCE)
+        self._dropped = Rate(clock, 10 * MESSAGES, 10 * AT_ONCE)
 
     async def run(self, request: web.Request, socket: web.WebSocketResponse, rate: int | None) -> None:
         """Until either side ends it."""
@@ -124,7 +132,7 @@ class Talk:
         telling = asyncio.create_task(self._tell_all(socket), name=f"events {self._session.name}")
         try:
             async for message in socket:
-                await (self._messages if message.type is WSMsgType.BINARY else self._words).pace()  # others' turn, at the least
+                await self._rate(message.type).pace()  # others' turn, at the least
                 if self._over or request.transport is None:
                     break
                 if message.type is WSMsgType.BINARY:
@@ -145,33 +153,57 @@ class Talk:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
 
+    def _rate(self, kind: WSMsgType) -> Rate:
+        return self._words if kind is not WSMsgType.BINARY else self._dropped if self._old else self._messages
+
+    @property
+    def _old(self) -> bool:
+        """Whether what comes belongs to speech that was broken off, by others than this client."""
+        return self._generation != self._session.generation
+
     async def _put(self, data: bytes) -> None:
         if self._pcm is None:
             raise SpeechFault("Samples came before their rate.", 'Send {"type": "start", "rate": 24000} first.')
-        generation = self._session.generation
+        before, self._came = self._came, self._clock.now()
+        if self._old:
+            self._pcm.clear()
+            if self._stale or self._came - before < PAUSE_S:
+                return
+            self._generation = self._session.generation
         for sound in self._pcm.put(data):
-            await self._say(sound, generation)
+            await self._say(sound)
+            if self._old or self._over:
+                break
 
-    async def _say(self, sound: timeline.Float, generation: int) -> None:
+    async def _say(self, sound: timeline.Float) -> None:
+        waited = False
         while not self._stream.room and not self._over:
+            waited = True
             await self._clock.sleep_until(self._clock.now() + timeline.TICK_S)
-        if len(sound) and generation == self._session.generation and not self._over:
+        if self._old:
+            self._stale = self._stale or waited  # it is far ahead: what it sent before may take long to be read
+        elif len(sound) and not self._over:
             self._session.say(self._stream, sound)
             await self._clock.sleep_until(0)  # others' turn
 
     async def _flush(self) -> None:
-        if self._pcm:
+        if self._pcm and not self._old:
             try:
-                await self._say(self._pcm.flush(), self._session.generation)
+                await self._say(self._pcm.flush())
             finally:
                 self._stream.end()
+
+    def _start(self, pcm: Pcm) -> None:
+        """What comes from now on is new."""
+        self._pcm, self._base = pcm, self._stream.came
+        self._generation, self._stale = self._session.generation, False
 
     async def _obey(self, text: str) -> None:
         """A message: a word, or JSON with its `type`. Raises SpeechFault for what is neither."""
         words = _words(text)
         kind = words.get("type", "start" if "rate" in words else None)
         if kind == "start":
-            self._pcm = Pcm(rate_of(words.get("rate")))
+            self._start(Pcm(rate_of(words.get("rate", self._pcm.rate if self._pcm else None))))
         elif kind == "flush":
             await self._flush()
         elif kind == "interrupt":
@@ -179,6 +211,7 @@ class Talk:
                 self._pcm.clear()
             told = self._events.qsize()
             self._session.interrupt()
+            self._generation, self._stale = self._session.generation, False
             if self._events.qsize() == told:
                 self.interrupted(self._stream, self._stream.played, 0)
         else:
@@ -196,6 +229,7 @@ class Talk:
         self._events.put_nowait(None if kind is None else {"type": kind, **rest})
 
     def _place(self, wire: int) -> dict[str, int]:
+        wire = max(0, wire - self._base)
         samples = self._pcm.place(wire) if self._pcm else 0
         return {"samples": samples, "ms": round(wire / timeline.WIRE_RATE * 1000)}
 
