@@ -167,7 +167,13 @@ async def test_files_and_a_socket_take_turns(client: Client) -> None:
 def limited(process: int) -> set[str]:
     """What a process may use of only so much, of the things that the server limits."""
     text = Path(f"/proc/{process}/limits").read_text()
-    return {what for what in ("cpu time", "file size", "core file size", "address space") if re.search(rf"Max {what} +\d+ ", text)}
+    return {
+        what for what in ("cpu time", "file size", "core file size", "address space", "data size") if re.search(rf"Max {what} +\d+ ", text)
+    }
+
+
+def adjusted(process: int) -> str:
+    return Path(f"/proc/{process}/oom_score_adj").read_text().strip()
 
 
 async def test_a_file_is_opened_by_a_process_with_limits_that_may_die_alone(
@@ -190,7 +196,8 @@ async def test_a_file_is_opened_by_a_process_with_limits_that_may_die_alone(
         await peer.until(lambda: len(readers()) == 1)
         (reader,) = readers()
         assert reader != os.getpid()
-        assert limited(reader) == {"cpu time", "file size", "core file size", "address space"}
+        assert limited(reader) == {"cpu time", "file size", "core file size", "address space", "data size"}
+        assert adjusted(reader) == "1000"  # the first to be ended where memory is short
         os.kill(reader, signal.SIGKILL)
         await peer.until(lambda: not readers())
         await client.post(f"{peer.url}/interrupt")

@@ -12,8 +12,7 @@ from engines.errors import ActorFault
 from realtime.server.enrolments import MOST_FILE
 from realtime.server.faults import InUse, RequestFault, UnknownRoute, WrongType
 from realtime.server.guard import OWNER, WHO, must_own
-from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE
-from realtime.server.speech import received
+from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.worker import Actors
 
 
@@ -56,7 +55,8 @@ async def add(request: web.Request) -> web.StreamResponse:
         raise InUse(f"There is an actor called {name!r} already.", "Choose another name, or remove that one first.")
     enrolments = request.app[ENROLMENTS]
     enrolments.check_room()
-    file = await received(request, MOST_FILE)
+    uploads = request.app[UPLOADS]
+    file = await uploads.received(request, MOST_FILE, "actors")
     try:
         enrolment = enrolments.begin(name, file)
     except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -27,17 +28,22 @@ from realtime.server import actors, child, speech, watch, whip
 from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
 from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
-from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE
+from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
+from realtime.server.uploads import Uploads
 from realtime.worker import Actors, Talks
 
 log = logging.getLogger(__name__)
 
 MOST_OFFER = 64 << 10
+DESCRIPTORS = 1 << 16
+"""Files and connections that may be open at a time, where the system lets us have so many."""
+KEPT_S, LINGER_S = 75.0, 2.0
+"""For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
 PAGE = Path(__file__).with_name("page")
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
@@ -67,6 +73,7 @@ def make_app(
     around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice, options.idle_s, options.total_s)
     app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
+    app[UPLOADS] = Uploads(clock)
     app[RECORDINGS] = Recordings(Path(tempfile.gettempdir()) / f"mytalk-recordings-{os.getpid()}-{id(app):x}")
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
@@ -121,10 +128,12 @@ def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pi
 async def _serve(app: web.Application, host: str, port: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most), most))
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stop.set)
     log.addFilter(_no_error_of_ours)
-    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -170,6 +179,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await app[ENROLMENTS].close()
+    app[UPLOADS].close()
     await app[RECORDINGS].close()
     await app[ENGINE].close()
 

@@ -231,4 +231,7 @@ def _problem(fault: Fault, allow: str | None = None) -> web.Response:
         headers["Retry-After"] = "5"
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="mytalk"'
-    return web.json_response(body, status=body["status"], content_type="application/problem+json", headers=headers)
+    response = web.json_response(body, status=body["status"], content_type="application/problem+json", headers=headers)
+    if body["status"] == 408:
+        response.force_close()
+    return response

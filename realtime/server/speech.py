@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import tempfile
 import wave
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from engines.errors import Fault, SpeechFault
 from realtime import timeline
 from realtime.clock import Clock
-from realtime.server.faults import Busy, TooLarge, WrongType
+from realtime.server.faults import Busy, WrongType
 from realtime.server.intake import Stream
-from realtime.server.keys import CLOCK
+from realtime.server.keys import CLOCK, UPLOADS
 from realtime.server.pcm import Pcm, rate_of
 from realtime.server.rates import Rate
 from realtime.server.session import Session
@@ -58,10 +56,11 @@ async def speak(request: web.Request) -> web.StreamResponse:
     if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg")):
         raise WrongType(f"Speech is a sound file (audio/*), not {kind}.", "Set the Content-Type to the file's, e.g. audio/wav.")
     rate = rate_of(_parameters(request).get("rate", "no rate")) if kind == "audio/pcm" else None
-    file = await received(request, MOST_FILE)
+    uploads = request.app[UPLOADS]
+    file = await uploads.received(request, MOST_FILE, session.name)
     try:
         if rate is not None:
-            await asyncio.to_thread(_add_header, file, rate)
+            await uploads.run(_add_header, file, rate)
         await session.speak(file)
     except BaseException:
         file.unlink(missing_ok=True)
@@ -72,31 +71,6 @@ async def speak(request: web.Request) -> web.StreamResponse:
 def _parameters(request: web.Request) -> dict[str, str]:
     parts = (part.partition("=") for part in request.headers.get("Content-Type", "").split(";")[1:])
     return {name.strip().lower(): value.strip() for name, _, value in parts}
-
-
-async def received(request: web.Request, most: int, folder: Path | None = None) -> Path:
-    """The body as a file under a name of ours. Raises TooLarge."""
-    large = TooLarge(f"The file is larger than {most >> 20} MiB.", "Send a smaller one.")
-    if (request.content_length or 0) > most:
-        raise large
-    file, path = await asyncio.to_thread(_new_file, folder)
-    size = 0
-    try:
-        with contextlib.closing(file):
-            async for chunk in request.content.iter_chunked(1 << 18):
-                size += len(chunk)
-                if size > most:
-                    raise large
-                await asyncio.to_thread(file.write, chunk)
-    except BaseException:
-        await asyncio.to_thread(path.unlink, missing_ok=True)
-        raise
-    return path
-
-
-def _new_file(folder: Path | None) -> tuple[BinaryIO, Path]:
-    handle, name = tempfile.mkstemp(prefix="mytalk-", suffix=".upload", dir=folder)
-    return os.fdopen(handle, "wb"), Path(name)
 
 
 def _add_header(file: Path, rate: int) -> None:

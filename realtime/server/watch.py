@@ -11,6 +11,7 @@ from aiohttp import web
 from realtime.server.faults import InUse, RequestFault, UnknownItem
 from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, must_own
 from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
+from realtime.server.uploads import read
 from realtime.server.whip import find
 
 
@@ -115,7 +116,7 @@ async def enter(request: web.Request) -> web.StreamResponse:
 
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.read())
+        body = json.loads(await read(request))
     except (ValueError, RecursionError) as error:
         raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
     return body if isinstance(body, dict) else {}

@@ -12,6 +12,7 @@ from realtime.server.keys import OPTIONS, SESSIONS, STORE
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
 from realtime.server.session import Session
+from realtime.server.uploads import read
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -71,7 +72,7 @@ async def _offer(request: web.Request) -> str:
     if not any(kind.split(";")[0].strip() in ("*/*", "application/*", SDP) for kind in accepted.split(",")):
         raise NotAcceptable(f"The answer is {SDP}, not {accepted}.", "Leave Accept out.")
     await request.app[GUARD].offers.pace(request.app[GUARD].visitor(request))
-    return (await request.read()).decode("utf-8", errors="replace")
+    return (await read(request)).decode("utf-8", errors="replace")
 
 
 def _created(request: web.Request, location: str, peer: Peer, answer: str) -> web.Response:
@@ -88,5 +89,5 @@ async def _trickle(request: web.Request, peer: Peer) -> web.StreamResponse:
     match = request.headers.get("If-Match") or request.headers.get("ETag")  # where clients of older drafts put it
     if match is None:
         raise NoTag("A PATCH says in If-Match which ICE session it is for.", "Send the ETag that came with the answer.")
-    await peer.trickle((await request.read()).decode("utf-8", errors="replace"), match.strip())
+    await peer.trickle((await read(request)).decode("utf-8", errors="replace"), match.strip())
     return web.Response(status=204)
