@@ -184,6 +184,7 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--token", help="The secret that every call must bear; better given as MYTALK_TOKEN.")
 @click.option("--origins", help="Other sites whose pages may use the server, with commas.")
 @click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
+@click.option("--turn-secret", help="The secret that TURN servers share with this one; better given as MYTALK_TURN_SECRET.")
 @click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
@@ -199,6 +200,10 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
 
         logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
         logging.getLogger("realtime").setLevel(logging.INFO)
+    from realtime.settings import PREFIX
+
+    for secret in ("TOKEN", "ICE", "TURN_SECRET"):
+        os.environ.pop(f"{PREFIX}{secret}", None)  # no process that we start needs them
     pipeline = _pipeline(settings)
     from realtime.server.app import serve as run
     from realtime.server.options import options_of

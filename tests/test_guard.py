@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import re
 from typing import Any
 
 import pytest
@@ -128,6 +131,20 @@ def test_what_is_not_safe_is_not_begun(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsFault) as caught:
         Options(**wrong)
     assert caught.value.hint
+
+
+async def test_turn_servers_that_share_a_secret_are_opened_for_a_while_only() -> None:
+    from realtime.clock import unix_time
+
+    async with serving(ice=ice_servers("turn:127.0.0.1:9", "shared"), turn_secret="shared", total_s=60.0) as client:
+        (link,) = (await client.options("/v1/sessions")).headers.getall("Link")
+        found = re.fullmatch(
+            r'<turn:127.0.0.1:9>; rel="ice-server"; username="(\d+):(\w+)"; credential="(.+)"; credential-type="password"', link
+        )
+        assert found
+        assert 60 < int(found[1]) - unix_time() < 1000
+        assert base64.b64decode(found[3]) == hmac.digest(b"shared", f"{found[1]}:{found[2]}".encode(), "sha1")
+        assert (await client.options("/v1/sessions")).headers["Link"] != link
 
 
 @pytest.mark.parametrize("wrong", ["example.org", "turn:example.org", "stun:me:secret@example.org", "http://example.org", "stun:"])

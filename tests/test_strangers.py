@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
 import zlib
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from realtime.errors import without_folders
 from realtime.logs import JsonLines, PlainLines
+from realtime.server import child
 from realtime.testing import FakeStore
 from tests.peers import Client, problem, serving
 
@@ -103,3 +112,65 @@ async def test_a_path_makes_no_line_of_its_own_in_the_log(caplog: pytest.LogCapt
         assert text.isprintable()
         assert text.isascii()
     assert json.loads(JsonLines().format(forged))["message"].startswith("no x\nERROR")
+
+
+class Forbidden(FakeStore):
+    """Its disk says no."""
+
+    def find(self, name: str) -> Path:
+        raise PermissionError(13, "no", "/home/anna/.local/share/mytalk-live/actors/anna/actor.json")
+
+
+async def test_errors_name_no_folders() -> None:
+    async with serving(Forbidden()) as client:
+        told = await problem(await client.get("/v1/actors/anna/preview.jpg"), 507, "storage")
+        assert told["detail"] == "Permission is denied: actor.json."
+    assert without_folders("Begin one with POST /v1/sessions, or see: application/sdp, a/b/c.") == (
+        "Begin one with POST /v1/sessions, or see: application/sdp, a/b/c."
+    )
+
+
+def looks(say: Any, file: Path) -> None:
+    """In a child: what it may not."""
+    for look in (socket.socket, lambda: Path(f"/proc/{os.getppid()}/mem").read_bytes()):
+        try:
+            look()
+        except OSError as error:
+            say(str(error.errno).encode())
+
+
+async def test_who_opens_files_of_strangers_has_no_network(tmp_path: Path) -> None:
+    await asyncio.to_thread(child.warm)
+    async with aclosing(await child.start(looks, tmp_path, limits=child.Limits(1 << 32, 1 << 30, 10, 0))) as opened:
+        assert await opened.message(20) == str(errno.EACCES).encode()
+
+
+@pytest.mark.slow
+async def test_no_process_that_a_server_starts_knows_its_secret(tmp_path: Path) -> None:
+    code = "import sys\nfrom realtime.cli import main\nif __name__ == '__main__':\n    main(['serve', '--port', '0'])\n"
+    environment = os.environ | {"MYTALK_TOKEN": TOKEN, "MYTALK_HOME": str(tmp_path)}
+    server = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=environment, stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        assert (await server.stdout.readline()).startswith(b"Serving on")
+        started = children(server.pid)
+        assert len(started) >= 2  # the engine, and what files are opened by
+        for process in started:
+            assert TOKEN not in told(process)
+        if os.getuid():
+            assert told(server.pid) == ""  # nor can they look
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+def children(process: int) -> list[int]:
+    found = [int(one) for task in Path(f"/proc/{process}/task").iterdir() for one in (task / "children").read_text().split()]
+    return found + [one for each in found for one in children(each)]
+
+
+def told(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/environ").read_text()
+    except OSError:
+        return ""

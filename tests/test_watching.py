@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.logs import JsonLines
 from realtime.media import probe, read_pictures, read_speech
-from tests.peers import WAV, Client, Peer, bursts, onsets, problem, serving, wav
+from realtime.server.metrics import mark_of
+from tests.peers import WAV, Client, Peer, bursts, onsets, problem, serving, until, wav
 
 
 @pytest.fixture
@@ -38,7 +42,8 @@ async def test_metrics_tell_of_sessions_pictures_and_delays(client: Client) -> N
         assert found["mytalk_engine_step_seconds_count"].value >= 25
         assert 0 < found["mytalk_added_delay_seconds_sum"].value / found["mytalk_added_delay_seconds_count"].value < 2
         assert found["mytalk_refusals_total"].labels == {"status": "404"}
-        assert found["mytalk_session_fps"].labels["session"] == (await peer.report())["id"]
+        assert found["mytalk_session_fps"].labels["session"] == mark_of((await peer.report())["id"])
+        assert peer.url.rpartition("/")[2] not in await response.text()
         assert found["mytalk_loop_lag_seconds_count"].value > 10
         assert (await client.get("/readyz")).status == 200
 
@@ -101,3 +106,29 @@ def test_log_lines_are_json_with_the_sessions_id() -> None:
     record.session = "abc"
     line = json.loads(JsonLines().format(record))
     assert (line["level"], line["message"], line["session"]) == ("warning", "late by 3", "abc")
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def test_recordings_are_nobody_else_s_and_what_a_killed_server_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "from realtime.server.scratch import Scratch\nimport os\none = Scratch()\none.open()\n(one.folder / 'a.mp4').touch()\nos._exit(1)\n"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert await killed.wait() == 1
+    (left,) = found(tmp_path, "*/*.mp4")
+    async with serving() as client, serving(), Peer(client) as peer:  # each leaves the other's alone
+        assert not left.exists()
+        await peer.until(lambda: len(peer.pictures) > 5)
+        url = (await client.post(f"{peer.url}/recording")).headers["Location"]
+        await until(lambda: bool(found(tmp_path, "*/.*.part")))
+        (made,) = found(tmp_path, "*/.*.part")
+        assert made.parent.stat().st_mode & 0o077 == 0
+        await client.delete(f"{peer.url}/recording")
+        assert (await client.get(url)).status == 200
+    assert not found(tmp_path, "*")

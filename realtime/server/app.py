@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from realtime.engine import Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs
 from realtime.server import actors, child, speech, watch, whip
+from realtime.server.closed import hide
 from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
 from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
@@ -32,6 +32,7 @@ from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RE
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
+from realtime.server.scratch import Scratch
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
 from realtime.server.uploads import Uploads
@@ -56,6 +57,7 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=()",
     "Cache-Control": "no-cache",
 }
+SCRATCH = web.AppKey("scratch", Scratch)
 WIRE_COST: web.AppKey[list[float]] = web.AppKey("wire", list)
 
 
@@ -70,11 +72,12 @@ def make_app(
     app[METRICS] = Metrics(clock)
     app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor)
     app[WIRE_COST] = []
-    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice, options.idle_s, options.total_s)
+    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice_now, options.idle_s, options.total_s)
     app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
-    app[RECORDINGS] = Recordings(Path(tempfile.gettempdir()) / f"mytalk-recordings-{os.getpid()}-{id(app):x}")
+    app[SCRATCH] = Scratch()
+    app[RECORDINGS] = Recordings(app[SCRATCH])
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
     app.on_response_prepare.append(_headers)
@@ -122,6 +125,8 @@ def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pi
     """Serve until Ctrl-C or SIGTERM. Prints "Serving on http://HOST:PORT" when ready. Raises Fault."""
     options = options or Options()
     store.find(options.actor)
+    if options.token:
+        hide()
     asyncio.run(_serve(make_app(store=store, options=options, pipeline=pipeline), options.host, port))
 
 
@@ -167,6 +172,7 @@ def _cores() -> int:
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     set_encoders()
+    await asyncio.to_thread(app[SCRATCH].open)
     app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
     await app[ENGINE].start()
     await asyncio.to_thread(child.warm)
@@ -181,6 +187,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     await app[ENROLMENTS].close()
     app[UPLOADS].close()
     await app[RECORDINGS].close()
+    app[SCRATCH].close()
     await app[ENGINE].close()
 
 

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 
 from engines.errors import Fault
 from realtime.errors import MediaFault, fault_of
+from realtime.server.closed import leave_network
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def _run(pipe: Connection, limits: Limits, work: Callable[..., None], file: Path
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     os.nice(limits.nice)
+    leave_network()
     with contextlib.suppress(OSError):  # the first that the kernel ends where memory is short
         Path("/proc/self/oom_score_adj").write_text("1000")
     data = max(LEAST_DATA, min(limits.data, _free() // 2))

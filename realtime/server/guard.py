@@ -209,7 +209,7 @@ def _preflight(request: web.Request, methods: list[str]) -> web.Response:
         response.headers["Accept-Post"] = "application/sdp"
         with contextlib.suppress(WrongSecret):  # who may begin learns of the ICE servers before the first offer
             request.app[GUARD].who(request)
-            for server in request.app[GUARD].options.ice:
+            for server in request.app[GUARD].options.ice_now():
                 response.headers.add("Link", link_of(server))
     return response
 

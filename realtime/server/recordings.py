@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import secrets
@@ -15,8 +14,9 @@ import numpy as np
 
 from engines.errors import Fault
 from engines.frames import Picture
-from realtime.errors import StorageFault, fault_of
+from realtime.errors import StorageFault, fault_of, without_folders
 from realtime.server.faults import InUse, TooMany, UnknownItem
+from realtime.server.scratch import Scratch
 from realtime.server.session import Session
 from realtime.timeline import TICK_S, WIRE_TICK, Float
 from realtime.writer import Writer
@@ -117,7 +117,7 @@ class Recording:
             "name": self.name,
             "session": self.session.name,
             "state": "recording" if self.going else "failed" if self.fault else "ready",
-            "trouble": self.fault.message if self.fault else None,
+            "trouble": without_folders(self.fault.message) if self.fault else None,
             "seconds": round(self.seconds, 2),
             "left_out": self.left_out,
             "url": f"/v1/recordings/{self.name}.mp4",
@@ -125,10 +125,10 @@ class Recording:
 
 
 class Recordings:
-    """All recordings of a server, in a folder of its own."""
+    """All recordings of a server, in its folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._all: dict[str, Recording] = {}
 
     def begin(self, session: Session) -> Recording:
@@ -139,11 +139,10 @@ class Recordings:
             raise TooMany(f"{AT_ONCE} recordings are being made already.", "Wait until one has ended.")
         if (size := session.size) is None:
             raise InUse("This session shows nothing yet.", "Try again in a moment.")
-        self._folder.mkdir(parents=True, exist_ok=True)
         done = [name for name, recording in self._all.items() if not recording.going]
         for name in done[: max(0, len(self._all) - MOST + 1)]:
             self.remove(name)
-        recording = Recording(self._folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
+        recording = Recording(self._scratch.folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
         session.outlets.append(recording)
         return recording
@@ -173,5 +172,3 @@ class Recordings:
         for recording in list(self._all.values()):
             await recording.wait()
             recording.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()

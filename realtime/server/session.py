@@ -18,6 +18,7 @@ from av import AudioFrame
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
+from realtime.errors import without_folders
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.files import Files
@@ -46,7 +47,7 @@ class Session:
         self.name, self.actor, self.owner = name, actor, owner
         self._around, self._clock, self._engine, self._on_end = around, around.clock, around.engine, ended
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"session": name})
-        self.peer = Peer(around.clock, around.ice, self._left, self._hear)
+        self.peer = Peer(around.clock, around.ice(), self._left, self._hear)
         """Who began it."""
         self.viewers: dict[str, Peer] = {}
         self.followers: set[Follower] = set()
@@ -95,7 +96,7 @@ class Session:
         """Answer the offer of a peer that only watches and listens. Raises OfferFault and Busy."""
         if len(self.viewers) >= VIEWERS:
             raise Busy(f"{VIEWERS} viewers watch this session already.", "Wait until one has left.")
-        viewer = Peer(self._clock, self._around.ice, self._left)
+        viewer = Peer(self._clock, self._around.ice(), self._left)
         self.viewers[viewer.name] = viewer
         try:
             answer = await viewer.answer(offer)
@@ -216,7 +217,7 @@ class Session:
             "id": self.name,
             "actor": self.actor,
             "state": self.state.value,
-            "trouble": self.trouble.message if self.trouble else None,
+            "trouble": without_folders(self.trouble.message) if self.trouble else None,
             "microphone": self.hears,
             "viewers": len(self.viewers),
             "generation": self.generation,

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from engines.errors import Fault, SpeechFault
 from realtime import timeline
 from realtime.clock import Clock
+from realtime.errors import without_folders
 from realtime.server.faults import Busy, WrongType
 from realtime.server.intake import Stream
 from realtime.server.keys import CLOCK, UPLOADS
@@ -118,7 +119,7 @@ class Talk:
             if self._pcm and socket.close_code != 1001:
                 await self._flush()
         except Fault as fault:
-            self._tell("error", code=fault.code, detail=fault.message, hint=fault.hint)
+            self._tell("error", code=fault.code, detail=without_folders(fault.message), hint=fault.hint)
             self._tell(None)
             await asyncio.wait([telling], timeout=5)
         finally:
@@ -233,7 +234,7 @@ class Talk:
         """See `Follower.ended`."""
         self._over = True
         if fault := self._session.refusal:
-            self._tell("error", code=fault.code, detail=fault.message, hint=fault.hint)
+            self._tell("error", code=fault.code, detail=without_folders(fault.message), hint=fault.hint)
         self._tell("ended")
         self._tell(None)
 

@@ -78,7 +78,7 @@ async def _offer(request: web.Request) -> str:
 def _created(request: web.Request, location: str, peer: Peer, answer: str) -> web.Response:
     response = web.Response(text=answer, status=201, content_type=SDP)
     response.headers.update({"Location": location, "ETag": peer.tag, "Accept-Patch": FRAGMENT})
-    for server in request.app[OPTIONS].ice:
+    for server in request.app[OPTIONS].ice_now():
         response.headers.add("Link", link_of(server))
     return response
 
