@@ -11,6 +11,8 @@ import pytest
 from playwright.async_api import async_playwright
 
 from realtime.errors import SettingsFault
+from realtime.server import peer as peer_module
+from realtime.server import sessions
 from realtime.server.keys import SESSIONS
 from realtime.server.options import Options, ice_servers
 from tests.peers import SDP, WAV, Client, Peer, bursts, offer, problem, serving, wav
@@ -102,6 +104,41 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
             ):
                 await problem(await client.request(method, path), 403, "origin")
             assert (await client.get(mine.url, headers=OWNER)).status == 200
+
+
+async def test_an_invitation_says_what_a_guest_may() -> None:
+    async with serving(token=TOKEN, max_sessions=4) as client:
+        for wrong in ({"actors": []}, {"actors": "second"}, {"recording": 1}, {"sessions": 0}, {"sessions": True}, {"all": True}):
+            await problem(await client.post("/v1/joins", headers=OWNER, json=wrong), 400, "request")
+        said = {"actors": ["second"], "recording": False, "sessions": 1}
+        made = await (await client.post("/v1/joins", headers=OWNER, json=said)).json()
+        assert (await client.post("/v1/guests", json={"join": made["join"]})).status == 204
+        listed = await (await client.get("/v1/actors")).json()
+        assert ([actor["name"] for actor in listed["actors"]], listed["default"]) == (["second"], "second")
+        await problem(await client.get("/v1/actors/presenter/preview.jpg"), 403, "origin")
+        await problem(await client.post("/v1/sessions?actor=presenter", data=await offer(), headers=SDP), 403, "origin")
+        async with Peer(client, "second") as peer:
+            await peer.until(lambda: len(peer.pictures) > 3)
+            await problem(await client.post(f"{peer.url}/recording"), 403, "origin")
+            await problem(await client.post("/v1/sessions?actor=second", data=await offer(), headers=SDP), 429, "busy")
+            assert (await client.post(f"{peer.url}/recording", headers=OWNER)).status == 201
+
+
+async def test_a_guest_leaves_room_and_a_refusal_leaves_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "CONNECT_S", 0.5)
+    monkeypatch.setattr(peer_module, "CONNECT_S", 30.0)
+    async with serving(token=TOKEN, max_sessions=3) as client:
+        assert (await client.post("/v1/guests", json={"join": await join(client)})).status == 204
+        dead = await client.post("/v1/sessions", data=await offer(), headers=SDP)  # nobody ever connects
+        assert dead.status == 201
+        late = {"Authorization": f"Bearer {await join(client)}"}
+        await problem(await client.post("/v1/sessions", data=await offer(), headers=SDP | late), 503, "full")
+        assert (await client.delete(dead.headers["Location"])).status == 200
+        async with Peer(client) as one, Peer(client) as two:
+            await two.until(lambda: len(one.pictures) > 3 and len(two.pictures) > 3)
+            await problem(await client.post("/v1/sessions", data=await offer(), headers=SDP), 429, "busy")  # half of the room, and more
+            async with Peer(client, headers=late) as three:  # with the token that was refused before
+                await three.until(lambda: len(three.pictures) > 3)
 
 
 async def test_a_join_token_may_begin_one_session_as_a_bearer() -> None:

@@ -10,16 +10,19 @@ from aiohttp import web
 
 from engines.errors import ActorFault
 from realtime.server.enrolments import MOST_FILE
-from realtime.server.faults import InUse, RequestFault, UnknownRoute, WrongType
-from realtime.server.guard import OWNER, WHO, must_own
+from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownRoute, WrongType
+from realtime.server.guard import GUARD, OWNER, WHO, must_own
 from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE, UPLOADS
+from realtime.server.whip import default_actor
 from realtime.worker import Actors
 
 
 async def list_actors(request: web.Request) -> web.StreamResponse:
     """GET all actors, with what is known of them."""
+    rights = request.app[GUARD].rights(request[WHO])
     actors = await asyncio.to_thread(_all, request.app[STORE])
-    body = {"actors": actors, "default": request.app[OPTIONS].actor, "may_add": request[WHO] == OWNER}
+    shown = [actor for actor in actors if rights is None or rights.may_show(str(actor["name"]))]
+    body = {"actors": shown, "default": default_actor(request.app[OPTIONS].actor, rights), "may_add": request[WHO] == OWNER}
     return web.json_response(body)
 
 
@@ -35,6 +38,9 @@ def _all(store: Actors) -> list[dict[str, Any]]:
 
 async def preview(request: web.Request) -> web.StreamResponse:
     """GET a picture of an actor."""
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights and not rights.may_show(request.match_info["actor"]):
+        raise NotAllowed("You were not invited to see this actor.", "GET /v1/actors lists those whom you may.")
     folder = await asyncio.to_thread(request.app[STORE].find, request.match_info["actor"])
     if not await asyncio.to_thread((folder / "preview.jpg").is_file):
         raise UnknownRoute("This actor has no preview.")

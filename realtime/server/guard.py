@@ -26,6 +26,8 @@ JOIN_S = 60.0
 GUEST_S = 12 * 3600.0
 """A browser that joined may come back for so long."""
 MOST_JOINS = 1000
+SESSIONS_AT_ONCE = 4
+"""Of a guest, where its invitation does not say."""
 REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 200, 200, 1.0
 """Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
 OFFERS, OFFERS_AT_ONCE = 20, 40
@@ -43,11 +45,28 @@ _CORS = {
 _SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After, Access-Control-Allow-Methods"
 
 
+@dataclass(frozen=True)
+class Rights:
+    """What whoever was invited may do."""
+
+    actors: frozenset[str] | None = None
+    """With whom it may talk; None: with all."""
+    recording: bool = True
+    """Whether it may record its sessions."""
+    sessions: int = SESSIONS_AT_ONCE
+    """How many it may have at a time."""
+
+    def may_show(self, actor: str) -> bool:
+        """Whether it may talk with an actor."""
+        return self.actors is None or actor in self.actors
+
+
 @dataclass
 class _Guest:
     until: float
     sessions: int | None
     """How many more it may begin; None: any number."""
+    rights: Rights
 
 
 class Guard:
@@ -57,17 +76,17 @@ class Guard:
         self.options, self._clock = options, clock
         self.requests = Rates(clock, REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S)
         self.offers = Rates(clock, OFFERS, OFFERS_AT_ONCE, PATIENCE_S)
-        self._joins: dict[str, float] = {}
+        self._joins: dict[str, tuple[float, Rights]] = {}
         self._guests: dict[str, _Guest] = {}
 
-    def join_token(self) -> str:
+    def join_token(self, rights: Rights) -> str:
         """A new token with which one browser may join, once, soon. Raises TooMany."""
         now = self._clock.now()
-        self._joins = {join: until for join, until in self._joins.items() if until > now}
+        self._joins = {join: (until, rights) for join, (until, rights) in self._joins.items() if until > now}
         if len(self._joins) >= MOST_JOINS:
             raise TooMany("Too many join tokens wait to be used.", f"They are void after {JOIN_S:.0f} s.")
         join = secrets.token_urlsafe(24)
-        self._joins[join] = now + JOIN_S
+        self._joins[join] = now + JOIN_S, rights
         return join
 
     def redeem(self, join: str, sessions: int | None = None) -> str:
@@ -75,12 +94,13 @@ class Guard:
         if not join.isascii():
             raise RequestFault("The join token has characters that none has.", "Send it as it was given out.")
         found = next((known for known in self._joins if _same(known, join)), None)
-        if found is None or self._joins.pop(found) < self._clock.now():
+        until, rights = self._joins.pop(found) if found else (0.0, Rights())
+        if found is None or until < self._clock.now():
             raise WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
         now = self._clock.now()
         self._guests = {key: guest for key, guest in self._guests.items() if guest.until > now}
         key = secrets.token_urlsafe(24) if sessions is None else found
-        self._guests[key] = _Guest(now + GUEST_S, sessions)
+        self._guests[key] = _Guest(now + GUEST_S if sessions is None else until, sessions, rights)
         return key
 
     def who(self, request: web.Request) -> str:
@@ -108,13 +128,25 @@ class Guard:
         return given if given in self._guests else str(request.remote)
 
     def begins(self, who: str) -> None:
-        """Somebody begins a session. Raises NotAllowed for a guest who may not."""
+        """Somebody begins a session; `began` says whether it did. Raises NotAllowed for a guest who may not."""
         guest = self._guests.get(who)
         if guest is None or guest.sessions is None:
             return
         if guest.sessions < 1:
             raise NotAllowed("This join token was for one session.", "Ask for a new one.")
         guest.sessions -= 1
+
+    def began(self, who: str, so: bool) -> None:
+        """Whether a session that somebody was to begin was begun: a join token is used up by that only."""
+        guest = self._guests.get(who)
+        if guest is not None and guest.sessions is not None:
+            guest.sessions += not so
+            guest.until = self._clock.now() + GUEST_S if so else guest.until
+
+    def rights(self, who: str) -> Rights | None:
+        """What a guest may do; None for the owner, who may do all."""
+        guest = self._guests.get(who)
+        return guest.rights if guest else None
 
     def origin_allowed(self, request: web.Request) -> bool:
         """Whether the page that asks, if it is one, is ours or one of those that were named."""

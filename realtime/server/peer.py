@@ -27,7 +27,7 @@ from realtime.timeline import TICK_S, Float
 log = logging.getLogger(__name__)
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
-CONNECT_S = 20.0
+CONNECT_S = 8.0
 """A peer that has not connected after so long is let go."""
 SHOWN_S = 0.015
 """By so much a picture is told to be older than it is. A browser holds a picture to be shown when its compositor takes it, which is

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from realtime.engine import CrashFault
 from realtime.load import Costs
-from realtime.server.faults import Full, UnknownSession
-from realtime.server.peer import Peer
+from realtime.server.faults import Busy, Full, UnknownSession
+from realtime.server.peer import CONNECT_S, Peer
 from realtime.server.session import Session
 from realtime.server.surroundings import Surroundings
 
@@ -61,10 +61,15 @@ class Sessions:
             raise UnknownSession("There is no such session, or it has ended.", "Begin one with POST /v1/sessions.")
         return session
 
-    async def open(self, actor: str, offer: str, owner: str = "") -> tuple[Session, str]:
-        """A new session and the answer to its peer's offer. Raises Full and OfferFault."""
+    async def open(self, actor: str, offer: str, owner: str = "", most: int | None = None) -> tuple[Session, str]:
+        """A new session and the answer to its peer's offer. `most` is how many its owner may have at a time, of which others' room is left
+        in any case. Raises Full, Busy and OfferFault."""
         if self._all and self._most is None:
             await self._measured()
+        await self._others_connected()
+        mine = sum(session.owner == owner for session in self)
+        if most is not None and mine >= min(most, max(1, (self.capacity + 1) // 2)):
+            raise Busy(f"You have {mine} sessions already, as many as you may at a time.", "End one.")
         if len(self._all) >= self.capacity or (len(self._all) and not self._room(1)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
@@ -75,6 +80,16 @@ class Sessions:
         except BaseException:
             await session.close()
             raise
+
+    async def _others_connected(self) -> None:
+        """Wait, for a while, until sessions whose peer has not connected take less than a third of the room. Raises Full."""
+        clock, most = self._around.clock, -(-self.capacity // 3)
+        end = clock.now() + CONNECT_S
+        while sum(not session.peer.connected for session in self) >= most:
+            if clock.now() >= end:
+                self.refused += 1
+                raise Full("Others are still connecting.", "Try again in a moment.")
+            await clock.sleep_until(clock.now() + 0.02)
 
     async def _measured(self) -> None:
         """Wait, for a while, until it is known what this machine carries: it is, moments after the server's start."""

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from realtime.server.faults import InUse, RequestFault, UnknownItem
-from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, must_own
+from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownItem
+from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, SESSIONS_AT_ONCE, WHO, Rights, must_own
 from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
 from realtime.server.uploads import read
 from realtime.server.whip import find
@@ -56,7 +56,10 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 async def record(request: web.Request) -> web.StreamResponse:
     """POST: record the session from now on."""
-    recording = request.app[RECORDINGS].begin(find(request))
+    session, rights = find(request), request.app[GUARD].rights(request[WHO])
+    if rights and not rights.recording:
+        raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
+    recording = request.app[RECORDINGS].begin(session)
     return web.json_response(recording.report(), status=201, headers={"Location": f"/v1/recordings/{recording.name}.mp4"})
 
 
@@ -97,10 +100,22 @@ async def remove_recording(request: web.Request) -> web.StreamResponse:
 
 
 async def join(request: web.Request) -> web.StreamResponse:
-    """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps."""
+    """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps. JSON may say
+    what its guest may do."""
     must_own(request)
-    token = request.app[GUARD].join_token()
+    token = request.app[GUARD].join_token(_rights(await _json(request) if request.can_read_body else {}))
     return web.json_response({"join": token, "page": f"/#join={token}", "seconds": JOIN_S}, status=201)
+
+
+def _rights(said: dict[str, Any]) -> Rights:
+    """What an invitation says. Raises RequestFault for what it cannot."""
+    actors, recording, sessions = said.get("actors"), said.get("recording", True), said.get("sessions", SESSIONS_AT_ONCE)
+    named = actors is None or (isinstance(actors, list) and actors and all(isinstance(actor, str) for actor in actors))
+    if unknown := set(said) - {"actors", "recording", "sessions"}:
+        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording or sessions, or nothing.")
+    if not named or not isinstance(recording, bool) or type(sessions) is not int or not 1 <= sessions <= 1000:
+        raise RequestFault("The join is not understood.", 'Send {"actors": ["anna"], "recording": false, "sessions": 1}, or nothing.')
+    return Rights(None if actors is None else frozenset(actors), recording, sessions)
 
 
 async def enter(request: web.Request) -> web.StreamResponse:

@@ -6,8 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from realtime.server.faults import NotAcceptable, NoTag, WrongType
-from realtime.server.guard import GUARD, WHO, must_own
+from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
+from realtime.server.guard import GUARD, WHO, Rights, must_own
 from realtime.server.keys import OPTIONS, SESSIONS, STORE
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
@@ -28,11 +28,25 @@ def find(request: web.Request) -> Session:
 async def begin(request: web.Request) -> web.StreamResponse:
     """POST an offer: a new session with an actor."""
     offer = await _offer(request)
-    actor = request.query.get("actor") or request.app[OPTIONS].actor
+    guard, who = request.app[GUARD], request[WHO]
+    rights = guard.rights(who)
+    actor = request.query.get("actor") or default_actor(request.app[OPTIONS].actor, rights)
+    if rights and not rights.may_show(actor):
+        raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
     await asyncio.to_thread(request.app[STORE].find, actor)
-    request.app[GUARD].begins(request[WHO])
-    session, answer = await request.app[SESSIONS].open(actor, offer, owner=request[WHO])
+    guard.begins(who)
+    began = False
+    try:
+        session, answer = await request.app[SESSIONS].open(actor, offer, owner=who, most=rights.sessions if rights else None)
+        began = True
+    finally:
+        guard.began(who, began)
     return _created(request, f"/v1/sessions/{session.name}", session.peer, answer)
+
+
+def default_actor(actor: str, rights: Rights | None) -> str:
+    """Who is shown where nobody is named."""
+    return actor if rights is None or rights.may_show(actor) else min(rights.actors or {actor})
 
 
 async def patch(request: web.Request) -> web.StreamResponse:
