@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.logs import JsonLines
 from realtime.media import probe, read_pictures, read_speech
+from realtime.server.keys import RECORDINGS, SESSIONS
 from realtime.server.metrics import mark_of
+from realtime.writer import Writer
 from tests.peers import WAV, Client, Peer, bursts, onsets, problem, serving, until, wav
 
 
@@ -132,3 +138,46 @@ async def test_recordings_are_nobody_else_s_and_what_a_killed_server_left_is_rem
         await client.delete(f"{peer.url}/recording")
         assert (await client.get(url)).status == 200
     assert not found(tmp_path, "*")
+
+
+async def test_a_recording_that_fails_keeps_what_it_had_and_nobody_waits_for_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writing = Writer.picture
+
+    def fails(writer: Writer, picture: Any) -> None:
+        if writer.pictures == 40:
+            raise OSError(28, "No space left on device", "/somewhere/else")
+        writing(writer, picture)
+
+    monkeypatch.setattr(Writer, "picture", fails)
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        url = (await client.post(f"{peer.url}/recording")).headers["Location"]
+        made = client.server.app[RECORDINGS].find(url.rpartition("/")[2].removesuffix(".mp4"))  # type: ignore[attr-defined]
+        await until(lambda: not made.going)
+        assert "No space" not in made.report()["trouble"]
+        assert "/" not in made.report()["trouble"]
+        assert made.report()["state"] == "failed"
+        count = len(peer.pictures)
+        await peer.until(lambda: len(peer.pictures) > count + 60)  # more than its queue holds
+        assert not [thread for thread in threading.enumerate() if "recording" in thread.name]
+        await problem(await client.delete(f"{peer.url}/recording"), 404, "unknown")  # it has left by itself
+        file = tmp_path / "kept.mp4"
+        file.write_bytes(await (await client.get(url)).read())
+        assert len(list(read_pictures(file))) == 40
+
+
+async def test_a_recording_does_not_keep_its_session(client: Client) -> None:
+    left: list[weakref.ref[Any]] = []
+
+    async def visit() -> None:
+        async with Peer(client) as peer:
+            await peer.until(lambda: len(peer.pictures) > 5)
+            left.extend(weakref.ref(session) for session in client.server.app[SESSIONS])  # type: ignore[attr-defined]
+            await client.post(f"{peer.url}/recording")
+            await client.delete(peer.url)
+
+    await visit()
+    assert len(left) == 1
+    await until(lambda: gc.collect() < 0 or left[0]() is None)

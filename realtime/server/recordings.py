@@ -18,6 +18,7 @@ from realtime.errors import StorageFault, fault_of, without_folders
 from realtime.server.faults import InUse, TooMany, UnknownItem
 from realtime.server.scratch import Scratch
 from realtime.server.session import Session
+from realtime.server.surroundings import Outlet
 from realtime.timeline import TICK_S, WIRE_TICK, Float
 from realtime.writer import Writer
 
@@ -30,6 +31,7 @@ MOST = 16
 AT_ONCE = 2
 """Recordings that are made at a time: each costs a fifth of a core."""
 _QUEUE = 50  # ticks that may wait for the disk; a tick that finds no room keeps its sound's place, and the last picture
+_LOOK_S = 0.1
 _SILENCE = np.zeros(WIRE_TICK, np.float32)
 
 
@@ -37,21 +39,25 @@ class Recording:
     """One session's ticks into a file, in a thread of its own. An `surroundings.Outlet`: it never makes a tick wait."""
 
     def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
-        self.name, self.path, self.session = path.stem, path, session
+        self.name, self.path = path.stem, path
+        self.session, self.actor, self.owner = session.name, session.actor, session.owner
+        self._outlets: list[Outlet] | None = session.outlets  # not the session: that ends, and recordings stay
         self.seconds = 0.0
         self.left_out = 0
         """Ticks that found the disk too slow."""
         self.fault: Fault | None = None
         self._size = size
         self._first: int | None = None
-        self._ticks: queue.Queue[tuple[int, Float, Picture | None] | None] = queue.Queue(_QUEUE)
+        self._ticks: queue.Queue[tuple[int, Float, Picture | None]] = queue.Queue(_QUEUE)
+        self._over = False
+        self._done, self._loop = asyncio.Event(), asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write, daemon=True, name=f"recording {self.name}")
         self._thread.start()
 
     @property
     def going(self) -> bool:
         """Whether it is still being made."""
-        return self._thread.is_alive()
+        return not self._done.is_set()
 
     def say(self, tick: int, sound: Float) -> None:
         """See `surroundings.Outlet.say`: it comes again with its picture."""
@@ -61,6 +67,9 @@ class Recording:
         self._first = tick if self._first is None else self._first
         at = tick - self._first
         if at * TICK_S >= LONGEST_S:
+            self.finish()
+            return
+        if self.fault is not None:
             self.finish()
             return
         try:
@@ -76,21 +85,41 @@ class Recording:
         self.finish()
 
     def finish(self) -> None:
-        """No more ticks."""
-        if self in self.session.outlets:
-            self.session.outlets.remove(self)
-        threading.Thread(target=self._ticks.put, args=(None,), daemon=True).start()
+        """No more ticks. Twice is once."""
+        if self._outlets is not None and self in self._outlets:
+            self._outlets.remove(self)
+        self._outlets, self._over = None, True
+
+    @property
+    def attached(self) -> bool:
+        """Whether ticks still come."""
+        return self._outlets is not None
 
     async def wait(self) -> None:
         """Until the file is whole."""
-        await asyncio.to_thread(self._thread.join)
+        await self._done.wait()
+
+    def _next(self) -> tuple[int, Float, Picture | None] | None:
+        """The next tick; None after the last. Nobody waits with it for a place in the queue, which may be full."""
+        while True:
+            try:
+                return self._ticks.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if self._over:
+                    return None
 
     def _write(self) -> None:
         try:
-            with Writer(self.path, self._size) as writer:
+            self._write_file()
+        finally:
+            self._loop.call_soon_threadsafe(self._done.set)
+
+    def _write_file(self) -> None:
+        try:
+            with Writer(self.path, self._size, kept=True) as writer:
                 last: Picture | None = None
                 at = 0
-                while (tick := self._ticks.get()) is not None:
+                while (tick := self._next()) is not None:
                     number, sound, picture = tick
                     picture = picture if picture is not None else last
                     if picture is None:
@@ -106,16 +135,16 @@ class Recording:
                     self.seconds = writer.pictures * TICK_S
         except OSError as error:
             self.fault = fault_of(error) or StorageFault(f"The recording cannot be written: {error.strerror}.")
-            log.warning("%s", self.fault, extra={"session": self.session.name})
+            log.warning("%s", self.fault, extra={"session": self.session})
         except Exception:  # the thread's border: a recording that fails never ends a session
             self.fault = StorageFault("The recording cannot be written.", "See the server's log.")
-            log.exception("a recording fails", extra={"session": self.session.name})
+            log.exception("a recording fails", extra={"session": self.session})
 
     def report(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "name": self.name,
-            "session": self.session.name,
+            "session": self.session,
             "state": "recording" if self.going else "failed" if self.fault else "ready",
             "trouble": without_folders(self.fault.message) if self.fault else None,
             "seconds": round(self.seconds, 2),
@@ -149,7 +178,7 @@ class Recordings:
 
     def of(self, session: Session) -> Recording | None:
         """The recording that is being made of a session, if any."""
-        return next((one for one in self._all.values() if one.session is session and one in session.outlets), None)
+        return next((one for one in self._all.values() if one.session == session.name and one.attached), None)
 
     def find(self, name: str) -> Recording:
         """A recording by its name. Raises UnknownItem."""

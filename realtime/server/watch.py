@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import quote
@@ -82,19 +83,19 @@ async def stop_recording(request: web.Request) -> web.StreamResponse:
 async def download(request: web.Request) -> web.StreamResponse:
     """GET a recording as a file."""
     made = request.app[RECORDINGS].find(request.match_info["recording"])
-    must_own(request, made.session.owner)
+    must_own(request, made.owner)
     if made.going:
         raise InUse("This recording is still being made.", "Stop it first.")
-    if made.fault is not None:
-        raise made.fault
-    name = quote(f"mytalk-{made.session.actor}.mp4")
+    if made.fault is not None and not await asyncio.to_thread(made.path.exists):
+        raise made.fault  # else what there was until then is given
+    name = quote(f"mytalk-{made.actor}.mp4")
     return web.FileResponse(made.path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 
 async def remove_recording(request: web.Request) -> web.StreamResponse:
     """DELETE a recording's file."""
     made = request.app[RECORDINGS].find(request.match_info["recording"])
-    must_own(request, made.session.owner)
+    must_own(request, made.owner)
     request.app[RECORDINGS].remove(made.name)
     return web.Response(status=204)
 
