@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SpeechFault
+from realtime.server import peer as peer_module
+from realtime.server.keys import SESSIONS
 from realtime.server.pcm import Pcm
 from tests.peers import WAV, Client, Peer, bursts, in_step, problem, serving, wav
 
@@ -229,3 +231,18 @@ def test_pieces_and_the_whole_give_the_same_sound(rate: int, cuts: list[int]) ->
     assert not list(parts.put(b"\x01"))  # half a sample
     with pytest.raises(SpeechFault):
         parts.flush()
+
+
+async def test_a_session_that_ends_closes_its_sockets_as_is_right_and_a_peer_that_does_not_close_is_left(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_module, "CLOSE_S", 0.1)
+    async with Peer(client) as peer, client.ws_connect(f"{peer.url}/speech?rate=16000") as socket:
+        (session,) = client.server.app[SESSIONS]  # type: ignore[attr-defined]
+        closing = session.peer._connection.close
+        monkeypatch.setattr(session.peer._connection, "close", asyncio.Event().wait)
+        assert (await client.delete(peer.url)).status == 200
+        assert (await event(socket, "ended"))["type"] == "ended"
+        last = await socket.receive()
+        assert (last.type, last.data) == (WSMsgType.CLOSE, 1000)
+        await closing()

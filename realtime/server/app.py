@@ -136,7 +136,7 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most), most))
     for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, stop.set)
+        loop.add_signal_handler(sign, _asked_to_end, stop, sign)
     log.addFilter(_no_error_of_ours)
     runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S)
     await runner.setup()
@@ -152,6 +152,13 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _asked_to_end(stop: asyncio.Event, sign: signal.Signals) -> None:
+    """End; who asks again does not wait for what is still being ended. What is left then, the next server removes."""
+    if stop.is_set():
+        os._exit(128 + sign)
+    stop.set()
 
 
 def _no_error_of_ours(record: logging.LogRecord) -> bool:

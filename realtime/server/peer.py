@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 CONNECT_S = 8.0
 """A peer that has not connected after so long is let go."""
+CLOSE_S = 5.0
+"""A connection whose closing takes longer is left to itself."""
 SHOWN_S = 0.015
 """By so much a picture is told to be older than it is. A browser holds a picture to be shown when its compositor takes it, which is
 one or two refreshes early, and only sets right what is more than 30 ms apart: pictures that it once held back would stay late."""
@@ -146,7 +148,11 @@ class Peer:
             await asyncio.gather(self._expecting, return_exceptions=True)
         self._pictures.stop()
         self._sounds.stop()
-        await self._connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._connection.close()
+        except TimeoutError:
+            log.warning("peer %s did not close in %.0f s: it is left", self.name, CLOSE_S)
 
     async def _expect(self) -> None:
         await self._clock.sleep_until(self._clock.now() + CONNECT_S)

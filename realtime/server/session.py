@@ -68,6 +68,7 @@ class Session:
         self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
         self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
         self._figures = Figures()
         self.underruns = 0
@@ -402,4 +403,10 @@ class Session:
     def _later(self, closing: Any) -> None:
         """Close from within one of the tasks that closing cancels."""
         task = asyncio.get_running_loop().create_task(closing)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._log.error("does not close as it should", exc_info=error)

@@ -10,7 +10,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from engines.errors import Fault, SpeechFault
 from realtime import timeline
@@ -32,6 +32,8 @@ AHEAD_S = 60
 """Seconds of speech that a websocket may be ahead; then it is not read until there is room."""
 SOCKETS = 4
 """Websockets that a session takes at a time."""
+CLOSE_S = 5.0
+"""For so long a client is given to take its last events."""
 PAUSE_S = 0.5
 """After an interruption that a socket did not ask for, what comes on it is old until its next `start`, or until nothing has come for
 so long: clients that are no further ahead than we read need not know of that."""
@@ -93,6 +95,7 @@ class Talk:
         self._pcm: Pcm | None = None
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
         self._over = False
+        self._code = WSCloseCode.POLICY_VIOLATION  # with which the socket is closed
         self._generation = session.generation  # of the session's interruptions, that this client knows of
         self._stale = False  # what comes is old until its next `start`, however late
         self._came = clock.now()
@@ -121,10 +124,12 @@ class Talk:
         except Fault as fault:
             self._tell("error", code=fault.code, detail=without_folders(fault.message), hint=fault.hint)
             self._tell(None)
-            await asyncio.wait([telling], timeout=5)
+            self._over = True
         finally:
             self._stream.end()
             self._session.followers.discard(self)
+            if self._over:  # what was told last arrives, and why the socket is closed
+                await asyncio.wait([telling], timeout=CLOSE_S)
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
 
@@ -196,7 +201,7 @@ class Talk:
         with contextlib.suppress(ConnectionError):
             while (event := await self._events.get()) is not None:
                 await socket.send_json(event)
-            await socket.close(code=1008)
+            await socket.close(code=self._code)
 
     def _tell(self, kind: str | None, **rest: Any) -> None:
         if self._events.full():
@@ -233,6 +238,7 @@ class Talk:
     def ended(self) -> None:
         """See `Follower.ended`."""
         self._over = True
+        self._code = WSCloseCode.POLICY_VIOLATION if self._session.refusal else WSCloseCode.OK
         if fault := self._session.refusal:
             self._tell("error", code=fault.code, detail=without_folders(fault.message), hint=fault.hint)
         self._tell("ended")
