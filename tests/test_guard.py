@@ -84,6 +84,7 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
         assert response.status == 204
         (cookie,) = response.headers.getall("Set-Cookie")
         assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+        assert "Secure" not in cookie  # or a browser would not send it here
         for body in ({"join": token}, {"join": "guess"}):
             await problem(await client.post("/v1/guests", json=body), 401, "secret")
         for text in ("", "{", "[]", '{"join": 5}'):
@@ -104,6 +105,29 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
             ):
                 await problem(await client.request(method, path), 403, "origin")
             assert (await client.get(mine.url, headers=OWNER)).status == 200
+
+
+async def test_a_cookie_is_for_tls_only_where_a_browser_came_by_it() -> None:
+    async with serving(token=TOKEN) as client:
+        behind = await client.post("/v1/guests", json={"join": await join(client)}, headers={"X-Forwarded-Proto": "https"})
+        assert "; Secure" in behind.headers["Set-Cookie"]
+
+
+async def test_other_sites_pages_ask_nothing_in_ways_that_bear_no_origin() -> None:
+    async with serving() as client:
+        for site in ("cross-site", "same-site"):
+            for mode, path in (
+                ("no-cors", "/v1/actors"),
+                ("no-cors", "/"),
+                ("navigate", "/v1/actors"),
+                ("websocket", "/v1/sessions/none/speech"),
+            ):
+                headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+                await problem(await client.get(path, headers=headers), 403, "origin")
+            link = await client.get("/", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"})
+            assert (link.status, link.headers["Cross-Origin-Resource-Policy"]) == (200, "same-origin")
+        for site in ("same-origin", "none"):
+            assert (await client.get("/v1/actors", headers={"Sec-Fetch-Site": site})).status == 200
 
 
 async def test_an_invitation_says_what_a_guest_may() -> None:

@@ -153,6 +153,20 @@ class Guard:
         origin = request.headers.get("Origin")
         return origin is None or origin in self.options.origins or _parts(origin, "Origin").netloc == request.host
 
+    def foreign(self, request: web.Request) -> bool:
+        """Whether a browser says that another site's page asks, in a way that bears no Origin. Links to the page are no such way."""
+        if (
+            request.headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site")
+            or request.headers.get("Origin") in self.options.origins
+        ):
+            return False
+        return not (request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET" and request.path == "/")
+
+
+def by_tls(request: web.Request) -> bool:
+    """Whether a browser asks over TLS, which may end at a proxy before us."""
+    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+
 
 def _same(given: str, known: str) -> bool:
     """Whether two secrets are the same, in a time that says nothing of where they are not."""
@@ -212,6 +226,8 @@ async def stand_guard(request: web.Request, handler: Handler) -> web.StreamRespo
         raise NotAllowed(
             "Another site's page may not use this server.", "Use the server's own page or a program, or name the site in --origins."
         )
+    if guard.options.loopback and guard.foreign(request):
+        raise NotAllowed("Another site's page may not use this server.", "Use the server's own page or a program.")
     missing = request.match_info.http_exception
     if request.method == "OPTIONS" and isinstance(missing, web.HTTPMethodNotAllowed):
         return _preflight(request, sorted(missing.allowed_methods | {"OPTIONS"}))
@@ -232,6 +248,7 @@ def cors(request: web.Request, response: web.StreamResponse) -> None:
     if origin in request.app[GUARD].options.origins:
         response.headers["Access-Control-Allow-Origin"] = str(origin)
         response.headers["Access-Control-Expose-Headers"] = _SHOWN
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.headers["Vary"] = "Origin"
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownItem
-from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, SESSIONS_AT_ONCE, WHO, Rights, must_own
+from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, SESSIONS_AT_ONCE, WHO, Rights, by_tls, must_own
 from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
 from realtime.server.uploads import read
 from realtime.server.whip import find
@@ -126,7 +126,7 @@ async def enter(request: web.Request) -> web.StreamResponse:
         raise RequestFault("The join token is missing.", 'Send {"join": "..."} as JSON.')
     key = request.app[GUARD].redeem(body["join"])
     response = web.Response(status=204)
-    response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=request.secure, path="/")
+    response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=by_tls(request), path="/")
     return response
 
 
