@@ -7,21 +7,20 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import multiprocessing
-import os
-import queue
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from engines.errors import Fault
 from engines.pipeline import Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock
-from realtime.worker import PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.load import quicker
+from realtime.processes import Process, order
+from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,9 @@ WORK_S, REST_S = 0.006, 0.018
 """How long a spare process loads, and how long it then rests, while there are conversations."""
 SPARE_S = 2.0
 """Seconds after which a process that is up is given a spare one: it begins when the first has settled, not beside it."""
+AGAIN_S, LONGEST_AGAIN_S = 30.0, 1800.0
+"""Seconds without a conversation after which ticks are measured again; twice as many each time, while nothing is quicker than before."""
+QUICKER = 0.9
 ALONE_S = 10.0
 """Who was in a fatal step has steps of its own for so long; six times as long after each further one."""
 HELD_S = 10.0
@@ -99,82 +101,30 @@ class _Talk:
     held_until: float = 0.0
 
 
-class _Process:
-    """An inference process and the pipe to it. `said` is called with each of its messages; with None where it has ended."""
-
-    def __init__(self, process: Any, pipe: Connection, born: float, said: Callable[[_Process, bytes | None], None]) -> None:
-        self.pipe, self.born = pipe, born
-        self.outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.ready: dict[str, Any] | None = None
-        """What it said when it was ready."""
-        self.pinged: float | None = None
-        """When it was asked whether it answers, while it has not."""
-        self.answered = born
-        """When it last did."""
-        self._process, self._said = process, said
-        asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
-        threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="engine-outbox").start()
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return int(self._process.pid)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-        return bool(self._process.is_alive())
-
-    def _read(self) -> None:
-        try:
-            while not self.pipe.closed and self.pipe.poll(0):
-                self._said(self, self.pipe.recv_bytes())
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self.pipe.fileno())
-            self._said(self, None)
-
-    def ping(self, now: float) -> None:
-        """Ask whether it answers, unless it was asked already."""
-        if self.pinged is None:
-            self.pinged = now
-            self.outbox.put(_order("ping", 0))
-
-    def silent(self, now: float) -> float:
-        """Seconds for which it has not answered."""
-        return 0.0 if self.pinged is None else now - self.pinged
-
-    def pause(self, so: bool) -> None:
-        """Stop it for the moment, or let it go on; where the system cannot, it goes on."""
-        if hasattr(signal, "SIGSTOP") and self.alive:
-            os.kill(self.pid, signal.SIGSTOP if so else signal.SIGCONT)
-
-    async def end(self, patience: float = 0.0) -> int | None:
-        """It ends with its pipe, or is killed after `patience` seconds; returns its exit code, negative for a signal."""
-        self.outbox.put(None)
-        asyncio.get_running_loop().remove_reader(self.pipe.fileno())
-        self.pipe.close()
-        await asyncio.to_thread(self._process.join, patience)
-        if self._process.is_alive():
-            self._process.kill()
-            await asyncio.to_thread(self._process.join)
-        return cast("int | None", self._process.exitcode)
-
-
 class Engine:
     """One inference process, and a spare one that is warm and waits. Conversations outlive a process: the spare takes them up
-    with a fresh state. `spare_s`: see `SPARE_S`.
+    with a fresh state. `spare_s`: see `SPARE_S`. `largest`: no side of its pictures has more pixels; larger actors are scaled.
     """
 
     def __init__(
-        self, store: Actors, clock: Clock, factory: Callable[[], Talks] = Pipeline, *, actor: str, spare_s: float = SPARE_S
+        self,
+        store: Actors,
+        clock: Clock,
+        factory: Callable[[], Talks] = Pipeline,
+        *,
+        actor: str,
+        spare_s: float = SPARE_S,
+        largest: int | None = None,
     ) -> None:
+        self._largest, self._idle_since, self._again = largest, clock.now(), AGAIN_S
+        self._measuring = itertools.cycle(BATCHES)
         self._store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
         self._talks: dict[int, _Talk] = {}
         self._names = itertools.count(1)
         self._look_ahead = -1  # unknown until the process is ready
         self._ready_at = 0.0
-        self._process: _Process | None = None
-        self._spare: _Process | None = None
+        self._process: Process | None = None
+        self._spare: Process | None = None
         self._easing: asyncio.Task[None] | None = None
         self._asked: dict[int, int] = {}  # conversation -> ticks not answered
         self._heard = 0.0
@@ -187,6 +137,8 @@ class Engine:
         """What makes the pictures ("cpu", "cuda", "tensorrt"), once the process is ready."""
         self.costs: dict[int, float] = {}
         """Seconds that a tick of so many conversations takes, measured when the process was first started."""
+        self.size = (0, 0)
+        """Width and height of the actor that was measured."""
         self.every = 1
         """Of so many pictures one is made; more than 1 where the machine cannot keep up."""
         self.worked: Callable[[int, float], None] = lambda conversations, seconds: None
@@ -259,7 +211,7 @@ class Engine:
         """An actor of this name is gone, or will be another: it is loaded anew when it is asked for."""
         for process in (self._process, self._spare):
             if process:
-                process.outbox.put(_order("forget", 0, actor=actor))
+                process.outbox.put(order("forget", 0, actor=actor))
 
     def interrupt(self, session: int) -> None:
         """Break off the speech of a conversation: what it was given and has not shown is silence."""
@@ -277,18 +229,25 @@ class Engine:
 
     def _tell(self, what: str, session: int, **rest: Any) -> None:
         if self._process:
-            self._process.outbox.put(_order(what, session, **rest))
+            self._process.outbox.put(order(what, session, **rest))
 
-    async def _spawn(self) -> _Process:
+    async def _spawn(self) -> Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        args = (theirs, self._factory, self._store, self._actor, not self.costs)  # measured once: a new process is there the sooner
+        args = (
+            theirs,
+            self._factory,
+            self._store,
+            self._actor,
+            not self.costs,
+            self._largest,
+        )
         process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
         await asyncio.to_thread(process.start)
         theirs.close()
-        return _Process(process, ours, self._clock.now(), self._said)
+        return Process(process, ours, self._clock.now(), self._said)
 
-    def _take_up(self, process: _Process) -> None:
+    def _take_up(self, process: Process) -> None:
         """From now on this process is the engine."""
         self._died.clear()
         if self._easing:
@@ -301,7 +260,8 @@ class Engine:
     def _begin(self, news: dict[str, Any]) -> None:
         """The process is ready: open all conversations."""
         self._look_ahead, self._ready_at, self.backend = news["look_ahead"], self._clock.now(), news["backend"]
-        self.costs = self.costs or {int(count): seconds for count, seconds in news["costs"].items()}
+        if news["costs"]:
+            self.costs, self.size = {int(count): seconds for count, seconds in news["costs"].items()}, tuple(news["size"])
         for session in self._talks:
             self._open(session)
 
@@ -399,7 +359,7 @@ class Engine:
             elif len(suspects) == 1:
                 talk.held_until = now + HELD_S
 
-    async def _fit(self, spare: _Process) -> bool:
+    async def _fit(self, spare: Process) -> bool:
         """Whether a spare can take over: it answers now, or is on its way."""
         began = self._clock.now()
         if spare.ready is None:
@@ -424,12 +384,26 @@ class Engine:
         if self._spare is None and self.ready and now - self._ready_at >= self._spare_s:
             self._spare = await self._spawn()
             self._easing = asyncio.create_task(self._ease(self._spare), name="spare engine")
+        if self._talks or not self.ready:
+            self._idle_since = now
+        elif self.costs and now - self._idle_since > self._again:
+            self._idle_since = now
+            self._tell("measure", 0, count=next(self._measuring))
         for session, talk in self._talks.items():
             if talk.held_until and self.ready and (now >= talk.held_until or (self._spare is not None and self._spare.ready)):
                 talk.held_until = 0.0
                 self._open(session)
 
-    async def _ease(self, spare: _Process) -> None:
+    def _remeasured(self, count: int, seconds: float, size: tuple[int, int]) -> None:
+        """What a tick of so many conversations takes while nobody talks: where it is less than before, the machine was busy then."""
+        if size != self.size:
+            return
+        found = quicker(self.costs, count, seconds)
+        gained = any(found[one] < QUICKER * self.costs.get(one, math.inf) for one in found)
+        self._again = AGAIN_S if gained else min(2 * self._again, LONGEST_AGAIN_S)
+        self.costs = found
+
+    async def _ease(self, spare: Process) -> None:
         """Let it load a little at a time while others talk: at once, it would take a core from them for seconds."""
         try:
             while spare.alive and spare.ready is None:
@@ -441,14 +415,14 @@ class Engine:
         finally:
             spare.pause(False)
 
-    def _said(self, process: _Process, message: bytes | None) -> None:
+    def _said(self, process: Process, message: bytes | None) -> None:
         """A process says something, or has ended."""
         if message is not None:
             self._take(process, message)
         elif process is self._process:
             self._died.set()
 
-    def _take(self, process: _Process, message: bytes) -> None:
+    def _take(self, process: Process, message: bytes) -> None:
         if message[:1] == b"P":
             self._heard = self._clock.now()
             _, session, sequence, shown = PICTURE.unpack(message)
@@ -465,6 +439,8 @@ class Engine:
             self._took = self._took or process.answered - process.born
             if process is self._process:
                 self._begin(news)
+        elif news["what"] == "measured":
+            self._remeasured(news["count"], news["seconds"], tuple(news["size"]))
         elif news["what"] == "load":
             self.every = news["every"]
             for conversations, seconds in news["steps"]:
@@ -482,16 +458,3 @@ class Engine:
             fault.code = news["code"]
             talk.asked = None
             talk.listener.refused(fault)
-
-
-def _order(what: str, session: int, **rest: Any) -> bytes:
-    return b"J" + json.dumps({"what": what, "session": session, **rest}).encode()
-
-
-def _post(pipe: Connection, outbox: queue.SimpleQueue[bytes | None]) -> None:
-    """Write what is to be sent in a thread of its own: a full pipe never blocks the event loop."""
-    try:
-        while (message := outbox.get()) is not None:
-            pipe.send_bytes(message)
-    except OSError:  # the process ended; the reader notices
-        pass

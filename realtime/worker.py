@@ -13,19 +13,21 @@ import signal
 import struct
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.actor import Actor
 from engines.errors import BackendFault, Fault
 from engines.spec import TICK, Float, Picture
+from native.planes import planes
 from realtime.clock import Clock, WallClock
 from realtime.load import SHARE, Overload, careful
 from realtime.timeline import TICK_S
@@ -172,8 +174,8 @@ class _Talk:
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock) -> None:
-        self._pipe, self._pipeline, self._store, self._clock = pipe, pipeline, store, clock
+    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock, largest: int | None) -> None:
+        self._pipe, self._pipeline, self._store, self._clock, self._largest = pipe, pipeline, store, clock, largest
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._sending = threading.Lock()
@@ -181,6 +183,7 @@ class _Worker:
         self._orders: deque[tuple[int, str, float]] = deque()
         self._ordered = threading.Semaphore(0)
         self._overload = Overload()
+        self._measuring: tuple[int, tuple[int, int], Generator[None, None, float]] | None = None
         self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
         self._careful = 1  # up to so many conversations have pictures that are not plain
 
@@ -210,29 +213,63 @@ class _Worker:
             log.warning("%s", fault)
         return costs
 
+    def _measure(self, count: int) -> None:
+        """Nobody talks: measure again what a tick of so many conversations takes. At the start the machine may have been busy."""
+        if self._talks or self._orders or not self._actors:
+            return
+        actor: Any = next(reversed(self._actors.values()))
+        if isinstance(actor, Actor):
+            actor = replace(actor, resting=None)
+        noise = np.random.default_rng(0).normal(0, 0.1, (count, TICK)).astype(np.float32)
+        self._measuring = count, actor.size, self._timing(actor, noise, MEASURED, plain=True)
+
+    def _measure_on(self, count: int, size: tuple[int, int], timing: Generator[None, None, float]) -> None:
+        """One step of that, unless somebody comes."""
+        if self._talks or self._orders:
+            self._measuring = None
+            return
+        try:
+            next(timing)
+        except StopIteration as end:
+            self._measuring = None
+            self._say("measured", count=count, seconds=end.value, size=size)
+
     def _timed(self, actor: Any, noise: Float, measured: int, *, plain: bool) -> float:
         """The least seconds of a tick of conversations that hear noise (B, 640), of the last ticks of a few."""
+        timing = self._timing(actor, noise, measured, plain=plain)
+        while True:
+            try:
+                next(timing)
+            except StopIteration as end:
+                return float(end.value)
+
+    def _timing(self, actor: Any, noise: Float, measured: int, *, plain: bool) -> Generator[None, None, float]:
+        """The same, step by step."""
         talks, took = [self._pipeline.start(actor, seed) for seed in range(len(noise))], []
         for _ in range(self._pipeline.look_ahead + WARM + measured):
             began = self._clock.now()
             talks, _ = self._pipeline.step(talks, noise, plain=plain)
             took.append(self._clock.now() - began)
+            yield
         return min(took[-(measured or WARM) :])
 
     def run(self, costs: dict[int, float]) -> None:
         """Until the other side of the pipe closes."""
         threading.Thread(target=self._load, daemon=True, name="actors").start()
-        self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs)
+        size = next(iter(self._actors.values())).size if self._actors else (0, 0)
+        self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs, size=size)
         taken = 0  # messages since the last step
         while True:
             waiting = any(talk.speech for talk in self._talks.values())
             full = waiting and taken >= AT_ONCE + 2 * len(self._talks)
-            if not full and self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
+            if not full and self._pipe.poll(0 if waiting or self._measuring else 0.02 if self._orders else None):
                 self._take(self._pipe.recv_bytes())
                 taken += 1
             elif waiting:
                 self._step()
                 taken = 0
+            elif self._measuring:
+                self._measure_on(*self._measuring)
             while self._loaded:
                 self._open(*self._loaded.popleft())
 
@@ -249,6 +286,8 @@ class _Worker:
             self._ordered.release()
         elif order["what"] == "ping":
             self._say("pong")
+        elif order["what"] == "measure":
+            self._measure(order["count"])
         elif order["what"] == "forget":
             self._actors.pop(order["actor"], None)
         elif order["what"] == "interrupt":
@@ -287,9 +326,10 @@ class _Worker:
         self._actors.move_to_end(name)
         while len(self._actors) > KEPT:  # those in use live on in their conversations
             self._actors.popitem(last=False)
-        ring = Ring(*actor.size)
+        width, height = shown_size(actor.size, self._largest)
+        ring = Ring(width, height)
         self._talks[session] = _Talk(state, ring, alone_until=alone_until)
-        self._say("opened", session=session, ring=ring.name, width=actor.size[0], height=actor.size[1])
+        self._say("opened", session=session, ring=ring.name, width=width, height=height)
 
     def _step(self) -> None:
         """One tick of every conversation that has speech waiting."""
@@ -345,7 +385,7 @@ class _Worker:
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state
             if picture is not None:
-                talk.ring.write(sequence, picture)
+                talk.ring.write(sequence, scaled(picture, talk.ring.shape))
             with self._sending:
                 self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
         if len(self._took) >= REPORT:
@@ -357,11 +397,32 @@ class _Worker:
             self._pipe.send_bytes(b"J" + json.dumps({"what": what, **rest}).encode())
 
 
-def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True) -> None:
-    """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost."""
+def shown_size(size: tuple[int, int], largest: int | None) -> tuple[int, int]:
+    """Width and height (even) of the live pictures of an actor of this size, if no side is to be longer than `largest` pixels."""
+    if largest is None or max(size) <= largest:
+        return size
+    by = largest / max(size)
+    return max(2, round(size[0] * by / 2) * 2), max(2, round(size[1] * by / 2) * 2)
+
+
+def scaled(picture: Picture, shape: tuple[int, int]) -> Picture:
+    """A picture (I420) as one of another shape (H * 3 / 2, W)."""
+    if picture.shape == shape:
+        return picture
+    height, width = shape[0] * 2 // 3, shape[1]
+    sizes = ((width, height), (width // 2, height // 2), (width // 2, height // 2))
+    parts = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA).reshape(-1) for plane, size in zip(planes(picture), sizes, strict=True)]
+    return np.concatenate(parts).astype(np.uint8, copy=False).reshape(shape)
+
+
+def main(
+    pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True, largest: int | None = None
+) -> None:
+    """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
+    pixels of a side of its pictures."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
     try:
-        worker = _Worker(pipe, factory(), store, WallClock())
+        worker = _Worker(pipe, factory(), store, WallClock(), largest)
         with contextlib.suppress(EOFError, OSError):  # the server has gone
             worker.run(worker.warm(actor, measure=measure))
     except BackendFault as fault:  # a card that is full or lost: another process tries it anew

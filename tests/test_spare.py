@@ -247,3 +247,24 @@ async def said(engine: Engine, talk: int, ear: Ear, turn: int) -> bool:
         await until(partial(lambda answered: ear.answers > answered, tick))
     assert ear.last is not None
     return bool(ear.last[0, 0])
+
+
+async def test_an_idle_engine_is_measured_again_and_large_actors_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "AGAIN_S", 0.1)
+    engine, ear = Engine(FakeStore(size=(1600, 800)), WallClock(), FakePipeline, actor="presenter", spare_s=0.05, largest=400), Ear()
+    await engine.start()
+    try:
+        await until(lambda: engine.ready)
+        engine.costs = {1: 9.0}  # as if something else had taken all the time then
+        await until(lambda: engine.costs[1] < 1.0 and 2 in engine.costs)
+        assert engine.size == (1600, 800)
+        talk = engine.open("presenter", ear)
+        await until(lambda: ear.begun == 1)
+        for tick in range(4):
+            engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        await until(lambda: ear.answers == 4)
+        assert ear.last is not None
+        assert ear.last.shape == (300, 400)  # 400 x 200, as I420
+        assert abs(float(ear.last[50, 5]) - 60) < 3
+    finally:
+        await engine.close()

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from engines.errors import Fault
 from engines.pipeline import Pipeline
 from realtime.clock import Clock, WallClock
-from realtime.engine import Engine
+from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs
 from realtime.server import actors, child, speech, watch, whip
@@ -36,7 +36,7 @@ from realtime.server.scratch import Scratch
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
 from realtime.server.uploads import Uploads
-from realtime.worker import Actors, Talks
+from realtime.worker import Actors, Talks, shown_size
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ KEPT_S, LINGER_S = 75.0, 2.0
 PAGE = Path(__file__).with_name("page")
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
+WIRES_AGAIN_S = 30.0
+"""Seconds after which that is measured again, while there is no session; then twice as many."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -59,7 +61,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 SCRATCH = web.AppKey("scratch", Scratch)
-WIRE_COST: web.AppKey[list[float]] = web.AppKey("wire", list)
+WIRE_COST: web.AppKey[list[tuple[float, int]]] = web.AppKey("wire", list)
 
 
 def make_app(
@@ -71,10 +73,10 @@ def make_app(
     app[STORE], app[OPTIONS], app[CLOCK] = store, options, clock
     app[GUARD] = Guard(options, clock)
     app[METRICS] = Metrics(clock)
-    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor)
+    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest)
     app[WIRE_COST] = []
     around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice_now, options.idle_s, options.total_s)
-    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app))
+    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
     app[SCRATCH] = Scratch()
@@ -170,7 +172,19 @@ def _no_error_of_ours(record: logging.LogRecord) -> bool:
 def _costs(app: web.Application) -> Costs | None:
     """What this machine was measured to need; None until it is known."""
     engine, wire = app[ENGINE].costs, app[WIRE_COST]
-    return Costs(engine, wire[0], _cores()) if engine and wire else None
+    width, height = app[ENGINE].size
+    return Costs(engine, wire[0][0], _cores(), width * height, wire[0][1]) if engine and wire else None
+
+
+def _pixels(app: web.Application, actor: str) -> tuple[int, int]:
+    """Of a picture of an actor: as it was enrolled, and as it is sent (blocking). Zeros where that cannot be said."""
+    try:
+        about = app[STORE].about(actor)
+    except Fault:
+        return 0, 0
+    size = int(about["width"]), int(about["height"])
+    shown = shown_size(size, app[OPTIONS].largest)
+    return size[0] * size[1], shown[0] * shown[1]
 
 
 def _cores() -> int:
@@ -202,10 +216,16 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
 async def _measure_wires(app: web.Application) -> None:
     try:
         about = await asyncio.to_thread(app[STORE].about, app[OPTIONS].actor)
-        size = (int(about["width"]), int(about["height"]))
+        size = shown_size((int(about["width"]), int(about["height"])), app[OPTIONS].largest)
     except Fault:  # who asks for this actor will hear it
         size = (512, 512)
-    app[WIRE_COST].append(WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK]))
+    pause = WIRES_AGAIN_S
+    while True:
+        if not len(app[SESSIONS]) or not app[WIRE_COST]:  # the least counts: what the machine can, not what else it had to do just then
+            cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
+            app[WIRE_COST][:] = [min([(cost, size[0] * size[1]), *app[WIRE_COST]])]
+        await app[CLOCK].sleep_until(app[CLOCK].now() + pause)
+        pause = min(2 * pause, LONGEST_AGAIN_S)
 
 
 async def _end_sessions(app: web.Application) -> None:

@@ -39,6 +39,8 @@ class Options:
     ice: tuple[RTCIceServer, ...] = ()
     turn_secret: str = field(default="", repr=False)
     """The secret that TURN servers without a name and password share with us."""
+    largest: int = 1280
+    """No side of live pictures has more pixels; larger actors are scaled."""
     idle_s: float = 1800.0
     total_s: float = 14400.0
 
@@ -58,6 +60,8 @@ class Options:
                 raise SettingsFault(f"{origin!r} is not an origin.", "Write it as a browser does: https://example.org, without a slash.")
         if self.idle_s <= 0 or self.total_s <= 0:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
+        if not 64 <= self.largest <= 4096:
+            raise SettingsFault("The longest side of live pictures has 64 to 4096 pixels.", "Leave it out for 1280.")
         if self.max_sessions is not None and self.max_sessions < 1:
             raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
 
@@ -125,6 +129,7 @@ def options_of(settings: Settings) -> Options:
         origins=tuple(filter(None, (origin.strip() for origin in settings.origins.split(",")))),
         ice=ice_servers(settings.ice, settings.turn_secret),
         turn_secret=settings.turn_secret,
+        largest=settings.largest,
         idle_s=settings.idle,
         total_s=settings.limit,
     )

@@ -24,11 +24,19 @@ KEPT = 100
 class Sessions:
     """All sessions by name. Those that end, by themselves or not, are gone from here.
 
-    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time.
+    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time. `pixels` says of
+    how many a picture of an actor is made: as it was enrolled, and as it is sent.
     """
 
-    def __init__(self, around: Surroundings, most: int | None, costs: Callable[[], Costs | None]) -> None:
-        self._around, self._most, self._costs = around, most, costs
+    def __init__(
+        self,
+        around: Surroundings,
+        most: int | None,
+        costs: Callable[[], Costs | None],
+        pixels: Callable[[str], tuple[int, int]] = lambda actor: (0, 0),
+    ) -> None:
+        self._around, self._most, self._costs, self._pixels = around, most, costs, pixels
+        self._sizes: dict[str, tuple[int, int]] = {}  # of each session
         self._all: dict[str, Session] = {}
         self._refused: dict[str, CrashFault] = {}
         self.refused = 0
@@ -70,11 +78,13 @@ class Sessions:
         mine = sum(session.owner == owner for session in self)
         if most is not None and mine >= min(most, max(1, (self.capacity + 1) // 2)):
             raise Busy(f"You have {mine} sessions already, as many as you may at a time.", "End one.")
-        if len(self._all) >= self.capacity or (len(self._all) and not self._room(1)):
+        pixels = await asyncio.to_thread(self._pixels, actor)
+        if len(self._all) >= self.capacity or (len(self._all) and not self._room(pixels, beside=True)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
         session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone)
         self._all[session.name] = session
+        self._sizes[session.name] = pixels
         try:
             return session, await session.answer(offer)
         except BaseException:
@@ -100,7 +110,7 @@ class Sessions:
 
     async def watch(self, session: Session, offer: str) -> tuple[Peer, str]:
         """A new viewer of a session and the answer to its offer. Raises Full, Busy and OfferFault."""
-        if not self._room(0):
+        if not self._room(self._sizes.get(session.name, (0, 0)), beside=False):
             self.refused += 1
             raise Full("This machine carries no further viewer now.", "Try again in a moment.")
         return await session.watch(offer)
@@ -109,13 +119,20 @@ class Sessions:
         """End them all."""
         await asyncio.gather(*(session.close() for session in self), return_exceptions=True)
 
-    def _room(self, sessions: int) -> bool:
-        """Whether so many more sessions, with one more peer, leave the others smooth. A number that was set is trusted."""
+    def _room(self, pixels: tuple[int, int], *, beside: bool) -> bool:
+        """Whether one more peer, and with `beside` one more session, of an actor of so many pixels leaves the others smooth. A number
+        that was set is trusted."""
         costs = self._costs()
-        return costs is None or self._most is not None or costs.fits(len(self._all) + sessions, self.peers + 1)
+        if costs is None or self._most is not None:
+            return True
+        sizes = [(self._sizes.get(session.name, (0, 0)), 1 + len(session.viewers)) for session in self]
+        sessions = sum(costs.weight(own) for (own, _), _ in sizes) + beside * costs.weight(pixels[0])
+        peers = sum(costs.wires(sent, count) for (_, sent), count in sizes) + costs.wires(pixels[1], 1)
+        return costs.fits(sessions, peers)
 
     def _gone(self, session: Session) -> None:
         self._all.pop(session.name, None)
+        self._sizes.pop(session.name, None)
         if isinstance(session.refusal, CrashFault):
             self._refused[session.name] = session.refusal
             while len(self._refused) > KEPT:
