@@ -12,6 +12,7 @@ from aioice import stun
 from aioice.ice import StunProtocol, get_host_addresses
 
 from realtime import engine as supervision
+from realtime.server import app as application
 from realtime.server import guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
 from realtime.server.internals import MOST_FOUND
@@ -169,6 +170,27 @@ async def test_who_ends_the_engine_twice_is_refused_and_others_go_on(monkeypatch
             await other.until(lambda: len(other.pictures) > count + 25)  # noqa: B023
             assert engine.restarts == restarts
             assert (await other.report())["state"] == "idle"
+
+
+class Sizes(FakeStore):
+    """Its second actor is ten times as wide and high."""
+
+    def about(self, name: str) -> dict[str, int | float | str]:
+        return super().about(name) | ({"width": 2560, "height": 2560} if name == "second" else {})
+
+
+async def test_a_large_actor_is_let_in_only_where_it_makes_nobody_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "_cores", lambda: 2)
+    async with serving(Sizes(size=(256, 256)), max_sessions=None) as client:
+        app = client.server.app  # type: ignore[attr-defined]
+        await until(lambda: bool(app[ENGINE].costs and app[application.WIRE_COST]))
+        app[ENGINE].costs, app[application.WIRE_COST][:] = {1: 0.002}, [(0.001, 256 * 256)]
+        async with Peer(client), Peer(client):
+            capacity = (await (await client.get("/healthz")).json())["capacity"]
+            assert capacity > 4
+            await problem(await client.post("/v1/sessions?actor=second", data=await offer(), headers=SDP), 503, "full")
+            async with Peer(client) as peer:
+                await peer.until(lambda: len(peer.pictures) > 3)
 
 
 async def test_five_minutes_that_were_sent_ahead_are_silent_after_a_post(client: Client) -> None:

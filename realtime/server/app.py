@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 MOST_OFFER = 64 << 10
 DESCRIPTORS = 1 << 16
 """Files and connections that may be open at a time, where the system lets us have so many."""
+AT_ONCE = 32
+"""Connections that are accepted before others have their turn."""
 KEPT_S, LINGER_S = 75.0, 2.0
 """For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
 PAGE = Path(__file__).with_name("page")
@@ -141,10 +143,12 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, _asked_to_end, stop, sign)
     log.addFilter(_no_error_of_ours)
-    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S)
+    runner = web.AppRunner(
+        app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S, auto_decompress=False
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, backlog=AT_ONCE)
         try:
             await site.start()
         except OSError as error:

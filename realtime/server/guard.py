@@ -28,9 +28,9 @@ GUEST_S = 12 * 3600.0
 MOST_JOINS = 1000
 SESSIONS_AT_ONCE = 4
 """Of a guest, where its invitation does not say."""
-REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 200, 200, 1.0
+REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 100, 100, 1.0
 """Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
-OFFERS, OFFERS_AT_ONCE = 20, 40
+OFFERS, OFFERS_AT_ONCE = 20, 10
 """The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
 COOKIE = "mytalk"
 OWNER = ""
@@ -215,6 +215,8 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
 async def stand_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in who may come in."""
     guard = request.app[GUARD]
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":  # a little of it may be made of a lot
+        raise RequestFault("Bodies are taken as they are, not encoded.", "Send it without Content-Encoding.")
     await guard.requests.pace(guard.visitor(request))
     host = _parts(f"//{request.host}", "Host").hostname or ""
     if guard.options.loopback and not is_loopback(host):

@@ -1,13 +1,16 @@
-"""What is private to aiortc and aioice, and changed here: tests hold that it is still there, and does what it is changed for."""
+"""What is private to aiortc, aioice and asyncio, and changed here: tests hold that it is still there, and does what it is changed for."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiortc import RTCPeerConnection
 
 MOST_FOUND = 64
 """Addresses of one peer that checks are sent to: those that it named, and those that its own checks came from."""
+MOST_READ = 8 << 10
+"""Bytes of a websocket that are read at a time."""
 
 
 def bound_checks(connection: RTCPeerConnection) -> None:
@@ -16,6 +19,13 @@ def bound_checks(connection: RTCPeerConnection) -> None:
     for transport in {transceiver.receiver.transport.transport for transceiver in connection.getTransceivers()}:
         ice = transport._connection  # aioice's; it asks its own attribute when a check comes in
         transport._connection.check_incoming = _Bounded(ice)
+
+
+def read_little(transport: asyncio.BaseTransport | None) -> None:
+    """Let a connection be read in small pieces: asyncio reads 256 KiB at a time, in which are tens of thousands of small messages, all
+    of which are parsed before others have their turn."""
+    if transport is not None and hasattr(transport, "max_size"):
+        transport.max_size = MOST_READ  # asyncio's own name; where it has changed, floods cost more, and nothing breaks
 
 
 class _Bounded:

@@ -50,5 +50,6 @@ class Rates:
         if wait := rate.wait():
             if wait > self._patience:
                 rate.take_back()
+                await self._clock.sleep_until(self._clock.now() + self._patience)  # who is refused at once asks again at once
                 raise TooMany("You ask more often than is answered.", "Wait a moment between two requests.")
             await self._clock.sleep_until(self._clock.now() + wait)

@@ -18,6 +18,7 @@ from realtime.clock import Clock
 from realtime.errors import without_folders
 from realtime.server.faults import Busy, WrongType
 from realtime.server.intake import Stream
+from realtime.server.internals import read_little
 from realtime.server.keys import CLOCK, UPLOADS
 from realtime.server.pcm import Pcm, rate_of
 from realtime.server.rates import Rate
@@ -270,6 +271,7 @@ async def converse(request: web.Request, session: Session, clock: Clock) -> web.
     if not socket.can_prepare(request).ok:
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
+    read_little(request.transport)
     await Talk(session, clock).run(request, socket, rate)
     await socket.close()
     return socket

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
 from realtime.server.guard import GUARD, WHO, Rights, must_own
-from realtime.server.keys import OPTIONS, SESSIONS, STORE
+from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
 from realtime.server.session import Session
@@ -33,7 +31,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
     actor = request.query.get("actor") or default_actor(request.app[OPTIONS].actor, rights)
     if rights and not rights.may_show(actor):
         raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
-    await asyncio.to_thread(request.app[STORE].find, actor)
+    await request.app[UPLOADS].run(request.app[STORE].find, actor)
     guard.begins(who)
     began = False
     try:
