@@ -233,6 +233,11 @@ class _Worker:
         except StopIteration as end:
             self._measuring = None
             self._say("measured", count=count, seconds=end.value, size=size)
+        except (BrokenPipeError, ConnectionResetError, BackendFault):
+            raise
+        except Exception:  # who talks to this actor will hear it
+            log.exception("ticks cannot be measured")
+            self._measuring = None
 
     def _timed(self, actor: Any, noise: Float, measured: int, *, plain: bool) -> float:
         """The least seconds of a tick of conversations that hear noise (B, 640), of the last ticks of a few."""

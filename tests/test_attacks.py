@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import ClientWSTimeout, WSMsgType
 from aioice import stun
 from aioice.ice import StunProtocol, get_host_addresses
+from aiortc import RTCRtpSender
+from aiortc.rtp import RTCP_PSFB_PLI, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket
 
 from realtime import engine as supervision
 from realtime.server import app as application
 from realtime.server import guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
-from realtime.server.internals import MOST_FOUND
+from realtime.server.internals import CHECKS, MOST_FOUND, PACKETS, REPORTS
 from realtime.server.keys import ENGINE, SESSIONS
+from realtime.server.senders import AGAIN, KEY_FRAMES
 from realtime.server.speech import WORDS, WORDS_AT_ONCE
 from realtime.testing import FakeStore
 from tests.peers import SDP, Client, Peer, bursts, clock, offer, problem, serving, until
@@ -123,10 +127,35 @@ async def test_checks_from_a_thousand_addresses_are_not_all_checked_back(client:
         check.attributes.update({"USERNAME": f"{said['ice-ufrag']}:{theirs['ice-ufrag']}", "PRIORITY": 1, "ICE-CONTROLLING": 1})
         check.add_message_integrity(said["ice-pwd"].encode())
         ice.request_received(stun.parse_message(bytes(check)), ("198.51.100.9", 1000 + n), protocol)
-    await until(lambda: len(sent) >= MOST_FOUND)
+    await until(lambda: sum(count > 0 for count in sent.values()) >= MOST_FOUND)
+    for kind, most in ((b"\x80\x60", PACKETS), (b"\x81\xcd", REPORTS)):  # media, and requests to send all of it again
+        before = ice._queue.qsize()
+        for _ in range(5000):
+            ice.data_received(kind + bytes(100), 1)
+        assert 2 * most <= ice._queue.qsize() - before <= 3 * most
     assert (await client.delete(response.headers["Location"])).status == 200
-    assert len(sent) == 1000  # each is answered
+    assert 2 * CHECKS <= len(sent) <= 3 * CHECKS  # each that is taken is answered
     assert sum(count > 0 for count in sent.values()) == MOST_FOUND
+
+
+async def test_a_peer_that_asks_for_all_of_it_again_gets_some(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        (session,) = client.server.app[SESSIONS]  # type: ignore[attr-defined]
+        (sender,) = (one.sender for one in session.peer._connection.getTransceivers() if one.kind == "video")
+        again = Counter[str]()
+
+        async def count_packet(self: Any, number: int) -> None:
+            again["packet"] += 1
+
+        monkeypatch.setattr(RTCRtpSender, "_retransmit", count_packet)
+        monkeypatch.setattr(RTCRtpSender, "_send_keyframe", lambda self: again.update(["key"]))
+        ssrc = sender._ssrc
+        for _ in range(200):
+            await sender._handle_rtcp_packet(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=list(range(100))))
+            await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
+        assert AGAIN <= again["packet"] <= 3 * AGAIN
+        assert KEY_FRAMES <= again["key"] <= 3 * KEY_FRAMES
 
 
 async def test_a_flood_of_messages_is_read_no_faster_than_it_is_obeyed(client: Client) -> None:

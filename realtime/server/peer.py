@@ -18,7 +18,7 @@ from realtime.clock import Clock
 from realtime.server.candidates import Candidates, own_networks
 from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
-from realtime.server.internals import bound_checks
+from realtime.server.internals import bound
 from realtime.server.sdp import fragment_of, offer_of, open_ended
 from realtime.server.senders import tell
 from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
@@ -84,7 +84,7 @@ class Peer:
         connection.on("connectionstatechange", self._changed)
         try:
             await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer, self._candidates), "offer"))
-            bound_checks(connection)
+            bound(connection, self._clock)
             connection.addTrack(self._pictures)
             if known.sound:
                 connection.addTrack(self._sounds)
@@ -93,7 +93,7 @@ class Peer:
                 if transceiver.kind == "video" or self._hear is None:
                     transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
                 track = self._pictures if transceiver.kind == "video" else self._sounds
-                tell(transceiver.sender, partial(self._media_ntp, track))
+                tell(transceiver.sender, partial(self._media_ntp, track), self._clock)
             prefer(connection)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # the peer's border: aiortc raises anything at an odd offer

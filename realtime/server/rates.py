@@ -24,6 +24,13 @@ class Rate:
         self._due = max(self._due, now - self._slack) + self._every
         return max(0.0, self._due - now)
 
+    def allows(self) -> bool:
+        """Whether one more may come now; if so, it does."""
+        if not self.wait():
+            return True
+        self.take_back()
+        return False
+
     def take_back(self) -> None:
         """The last of them did not come."""
         self._due -= self._every
