@@ -256,6 +256,8 @@ class Engine:
         if process.ready:
             self._begin(process.ready)
             self._ready_at -= self._spare_s  # it has settled long since
+        else:
+            process.born = self._clock.now()  # a spare that was held back until now has its time yet
 
     def _begin(self, news: dict[str, Any]) -> None:
         """The process is ready: open all conversations."""
@@ -312,7 +314,12 @@ class Engine:
             if spare is None:
                 await self._clock.sleep_until(self._clock.now() + pause)
                 pause = min(pause * 2, 5.0)
-                spare = await self._spawn()
+                try:
+                    spare = await self._spawn()
+                except OSError as error:  # no memory for it now
+                    log.error("the engine cannot be started: %s", error)
+                    self._died.set()  # it is tried again
+                    continue
             self._take_up(spare)
 
     def _hangs(self) -> str:
@@ -382,7 +389,12 @@ class Engine:
             elif spare.ready:
                 spare.ping(now)
         if self._spare is None and self.ready and now - self._ready_at >= self._spare_s:
-            self._spare = await self._spawn()
+            try:
+                self._spare = await self._spawn()
+            except OSError as error:  # no memory for it now
+                log.warning("a spare engine cannot be started: %s", error)
+                self._ready_at = now
+                return
             self._easing = asyncio.create_task(self._ease(self._spare), name="spare engine")
         if self._talks or not self.ready:
             self._idle_since = now
