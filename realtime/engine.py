@@ -167,7 +167,7 @@ class Engine:
     @property
     def spare_ready(self) -> bool:
         """Whether there is one, and it is warm."""
-        return self._spare is not None and self._spare.ready is not None
+        return self._spare is not None and self._spare.ready is not None and (self._easing is None or self._easing.done())
 
     async def start(self) -> None:
         """Start the process, and keep one running."""
@@ -371,22 +371,22 @@ class Engine:
         began = self._clock.now()
         if spare.ready is None:
             return spare.alive
-        spare.ping(began)
-        while spare.alive and spare.answered < began and self._clock.now() - began < ANSWER_S:
+        number = spare.ping(began)  # what it answered before may be read only now
+        while spare.alive and spare.pongs < number and self._clock.now() - began < ANSWER_S:
             await self._clock.sleep_until(self._clock.now() + 0.005)
-        return spare.alive and spare.answered >= began
+        return spare.alive and spare.pongs >= number
 
     async def _look_after(self) -> None:
         """Ask both processes whether they answer, and have a spare one, once the engine has been up for a while."""
         now, spare = self._clock.now(), self._spare
-        if self._process is not None and self._process.ready:
+        if self._process is not None and self._process.ready and self._process.pinged is None:
             self._process.ping(now)
         if spare is not None:
             late = spare.silent(now) > HANG_S or (spare.ready is None and now - spare.born > max(4 * READY_S, 16 * self._took))
             if late or not spare.alive:
                 log.warning("the spare engine's process %s; it is started again", "hangs" if late else "ended")
                 await self._end_spare()
-            elif spare.ready:
+            elif spare.ready and spare.pinged is None:
                 spare.ping(now)
         if self._spare is None and self.ready and now - self._ready_at >= self._spare_s:
             try:
@@ -445,7 +445,7 @@ class Engine:
             return
         news = json.loads(message[1:])
         if news["what"] == "pong":
-            process.pinged, process.answered = None, self._clock.now()
+            process.pong(news["number"], self._clock.now())
         elif news["what"] == "ready":
             process.ready, process.answered = news, self._clock.now()
             self._took = self._took or process.answered - process.born

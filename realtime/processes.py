@@ -25,6 +25,8 @@ class Process:
         """When it was asked whether it answers, while it has not."""
         self.answered = born
         """When it last did."""
+        self.pings = self.pongs = 0
+        """How often it was asked, and which of these it answered last."""
         self._process, self._said = process, said
         asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
         threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="engine-outbox").start()
@@ -47,11 +49,18 @@ class Process:
             asyncio.get_running_loop().remove_reader(self.pipe.fileno())
             self._said(self, None)
 
-    def ping(self, now: float) -> None:
-        """Ask whether it answers, unless it was asked already."""
-        if self.pinged is None:
-            self.pinged = now
-            self.outbox.put(order("ping", 0))
+    def ping(self, now: float) -> int:
+        """Ask whether it answers; returns the number of the question."""
+        self.pings += 1
+        self.pinged = now if self.pinged is None else self.pinged
+        self.outbox.put(order("ping", self.pings))
+        return self.pings
+
+    def pong(self, number: int, now: float) -> None:
+        """It answered a question."""
+        self.pongs, self.answered = number, now
+        if number == self.pings:
+            self.pinged = None
 
     def silent(self, now: float) -> float:
         """Seconds for which it has not answered."""

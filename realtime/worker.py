@@ -290,7 +290,7 @@ class _Worker:
             self._orders.append((session, order["actor"], self._clock.now() + order["alone"]))
             self._ordered.release()
         elif order["what"] == "ping":
-            self._say("pong")
+            self._say("pong", number=session)
         elif order["what"] == "measure":
             self._measure(order["count"])
         elif order["what"] == "forget":

@@ -166,17 +166,14 @@ async def test_a_process_that_hangs_is_replaced_though_nobody_waits_for_it(engin
 async def test_a_conversation_that_cannot_be_opened_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "OPEN_S", 1.0)
     monkeypatch.setattr(supervision, "HELD_S", 0.1)
-    engine, ear, stuck = Engine(NeverLoads(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05), Ear(), Refused()
+    engine, stuck = Engine(NeverLoads(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05), Refused()
     await engine.start()
     try:
-        await until(lambda: engine.spare_pid is not None and engine.spare_ready)
         engine.open("second", stuck)
         await until(lambda: stuck.fault is not None)
         assert isinstance(stuck.fault, CrashFault)
         with pytest.raises(CrashFault):
             engine.open("second", stuck)
-        engine.open("presenter", ear)
-        await until(lambda: ear.begun > 0)
     finally:
         await engine.close()
 
