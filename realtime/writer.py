@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 SOUND_RATE = 48_000
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_FRAGMENTS = {"movflags": "empty_moov+default_base_moof+frag_keyframe", "frag_duration": "1000000"}  # microseconds
+_FRAGMENTS = {"movflags": "delay_moov+default_base_moof+frag_keyframe", "frag_duration": "1000000"}  # microseconds
+"""The head waits for the first fragment: only then is known how far the encoders shift what they are given."""
 KINDS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # where ISO 16684 puts XMP in an MP4 file
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
