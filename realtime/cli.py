@@ -16,6 +16,7 @@ import click
 
 from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
+from realtime.logs import plain_lines
 from realtime.machine import bench, build, devices, doctor
 from realtime.terminal import progress_bar, say, settings_of, warn
 
@@ -49,7 +50,7 @@ def mytalk(context: click.Context, home: Path | None, config: Path | None, debug
     Only for faces and voices of people who agreed to it: see docs/consent.md.
     """
     context.obj = {"home": home, "config": config, "debug": debug}
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[plain_lines()])
 
 
 @mytalk.group()
@@ -185,7 +186,9 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--token", help="The secret that every call must bear; better given as MYTALK_TOKEN.")
 @click.option("--origins", help="Other sites whose pages may use the server, with commas.")
 @click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
+@click.option("--turn-secret", help="The secret that TURN servers share with this one; better given as MYTALK_TURN_SECRET.")
 @click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
+@click.option("--largest", type=int, help="Pixels of the longest side of live pictures; larger actors are scaled [default: 1280].")
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
@@ -200,6 +203,10 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
 
         logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
         logging.getLogger("realtime").setLevel(logging.INFO)
+    from realtime.settings import PREFIX
+
+    for secret in ("TOKEN", "ICE", "TURN_SECRET"):
+        os.environ.pop(f"{PREFIX}{secret}", None)  # no process that we start needs them
     pipeline = _pipeline(settings)
     from realtime.server.app import serve as run
     from realtime.server.options import options_of

@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
+import math
 import multiprocessing
-import os
-import queue
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from engines.errors import Fault
 from engines.pipeline import Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock
-from realtime.worker import PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.load import quicker
+from realtime.processes import Process, order
+from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 0.25
+"""Seconds between two looks at the processes; each is asked then whether it answers."""
 HANG_S = 10.0
 """An engine that has answered nothing for so long, although asked, is killed."""
+SWITCH_S = 2.0
+"""The same where a spare one answers, within `ANSWER_S`: less is lost by taking that."""
+ANSWER_S = 1.0
+FIRST_S = 600.0
+"""A first process that is not ready after so long is given up; a later one after four times what the first took, and no less than
+`READY_S`."""
+READY_S = 20.0
+OPEN_S = 20.0
+"""A conversation that is not open after so long is given up, and the process that cannot open it ends."""
 WORK_S, REST_S = 0.006, 0.018
 """How long a spare process loads, and how long it then rests, while there are conversations."""
 SPARE_S = 2.0
 """Seconds after which a process that is up is given a spare one: it begins when the first has settled, not beside it."""
+AGAIN_S, LONGEST_AGAIN_S = 30.0, 1800.0
+"""Seconds without a conversation after which ticks are measured again; twice as many each time, while nothing is quicker than before."""
+QUICKER = 0.9
+ALONE_S = 10.0
+"""Who was in a fatal step has steps of its own for so long; six times as long after each further one."""
+HELD_S = 10.0
+"""Who was alone in a fatal step waits so long for a new spare, before it may end another process."""
+BANNED_S, MOST_BANNED_S = 30.0, 600.0
+"""For so long nobody who ended two processes may begin with the same actor; twice as long the next time."""
+_ENDED = (0, -signal.SIGKILL, -signal.SIGTERM)  # exits that no conversation is to blame for
 
 
 class EngineFault(Fault):
     """The engine cannot do it now."""
 
     code = "engine"
+    again = True
+
+
+class CrashFault(Fault):
+    """The conversation ends the engine's process, again and again."""
+
+    code = "engine-crash"
     again = True
 
 
@@ -63,73 +91,54 @@ class Listener(Protocol):
 class _Talk:
     actor: str
     listener: Listener
+    owner: str
     ring: Ring | None = None
-
-
-class _Process:
-    """An inference process and the pipe to it."""
-
-    def __init__(self, process: Any, pipe: Connection) -> None:
-        self.pipe = pipe
-        self.outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._process = process
-        threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="engine-outbox").start()
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return int(self._process.pid)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-        return bool(self._process.is_alive())
-
-    @property
-    def waits(self) -> bool:
-        """Whether it has said something that was not read yet: of a process that nobody reads from, that it is ready."""
-        return self.pipe.poll(0)
-
-    def pause(self, so: bool) -> None:
-        """Stop it for the moment, or let it go on; where the system cannot, it goes on."""
-        if hasattr(signal, "SIGSTOP") and self.alive:
-            os.kill(self.pid, signal.SIGSTOP if so else signal.SIGCONT)
-
-    async def end(self, patience: float = 0.0) -> None:
-        """It ends with its pipe, or is killed after `patience` seconds."""
-        self.outbox.put(None)
-        self.pipe.close()
-        await asyncio.to_thread(self._process.join, patience)
-        if self._process.is_alive():
-            self._process.kill()
-            await asyncio.to_thread(self._process.join)
+    asked: float | None = None
+    """When its opening was asked for, while it is not open."""
+    fatal: int = 0
+    """Fatal steps that it was in."""
+    alone_until: float = 0.0
+    held_until: float = 0.0
 
 
 class Engine:
     """One inference process, and a spare one that is warm and waits. Conversations outlive a process: the spare takes them up
-    with a fresh state. `spare_s`: see `SPARE_S`.
+    with a fresh state. `spare_s`: see `SPARE_S`. `largest`: no side of its pictures has more pixels; larger actors are scaled.
     """
 
     def __init__(
-        self, store: Actors, clock: Clock, factory: Callable[[], Talks] = Pipeline, *, actor: str, spare_s: float = SPARE_S
+        self,
+        store: Actors,
+        clock: Clock,
+        factory: Callable[[], Talks] = Pipeline,
+        *,
+        actor: str,
+        spare_s: float = SPARE_S,
+        largest: int | None = None,
     ) -> None:
+        self._largest, self._idle_since, self._again = largest, clock.now(), AGAIN_S
+        self._measuring = itertools.cycle(BATCHES)
         self._store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
         self._talks: dict[int, _Talk] = {}
         self._names = itertools.count(1)
         self._look_ahead = -1  # unknown until the process is ready
         self._ready_at = 0.0
-        self._process: _Process | None = None
-        self._spare: _Process | None = None
+        self._process: Process | None = None
+        self._spare: Process | None = None
         self._easing: asyncio.Task[None] | None = None
         self._asked: dict[int, int] = {}  # conversation -> ticks not answered
         self._heard = 0.0
         self._watch: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
+        self._took = 0.0  # seconds that the first process needed to be ready
+        self._banned: dict[tuple[str, str], tuple[float, float]] = {}  # who, with which actor -> until when, for how long
         self.restarts = 0
         self.backend = ""
         """What makes the pictures ("cpu", "cuda", "tensorrt"), once the process is ready."""
         self.costs: dict[int, float] = {}
         """Seconds that a tick of so many conversations takes, measured when the process was first started."""
+        self.size = (0, 0)
+        """Width and height of the actor that was measured."""
         self.every = 1
         """Of so many pictures one is made; more than 1 where the machine cannot keep up."""
         self.worked: Callable[[int, float], None] = lambda conversations, seconds: None
@@ -141,6 +150,11 @@ class Engine:
         return self._look_ahead >= 0
 
     @property
+    def answers(self) -> bool:
+        """Whether it is up, and answers when it is asked."""
+        return self.ready and self._process is not None and self._process.silent(self._clock.now()) < SWITCH_S
+
+    @property
     def pid(self) -> int | None:
         """The process, for those who watch it."""
         return self._process.pid if self._process else None
@@ -149,6 +163,11 @@ class Engine:
     def spare_pid(self) -> int | None:
         """The process that would take over, once there is one."""
         return self._spare.pid if self._spare else None
+
+    @property
+    def spare_ready(self) -> bool:
+        """Whether there is one, and it is warm."""
+        return self._spare is not None and self._spare.ready is not None and (self._easing is None or self._easing.done())
 
     async def start(self) -> None:
         """Start the process, and keep one running."""
@@ -162,13 +181,23 @@ class Engine:
             await asyncio.gather(self._watch, return_exceptions=True)
         await asyncio.gather(self._end(patience=2.0), self._end_spare(patience=2.0))
 
-    def open(self, actor: str, listener: Listener) -> int:
-        """Begin a conversation; its listener hears when it is open."""
+    def open(self, actor: str, listener: Listener, owner: str = "") -> int:
+        """Begin a conversation; its listener hears when it is open. Raises CrashFault where those of this owner with this actor end the
+        engine."""
+        until, _ = self._banned.get((owner, actor), (0.0, 0.0))
+        if self._clock.now() < until:
+            raise CrashFault("A conversation of yours with this actor ended the engine twice.", "Try again later, or with another actor.")
         session = next(self._names)
-        self._talks[session] = _Talk(actor, listener)
+        self._talks[session] = _Talk(actor, listener, owner)
         if self.ready:
-            self._tell("open", session, actor=actor)
+            self._open(session)
         return session
+
+    def _open(self, session: int) -> None:
+        talk, now = self._talks[session], self._clock.now()
+        if now >= talk.held_until:
+            talk.asked = now
+            self._tell("open", session, actor=talk.actor, alone=max(0.0, talk.alone_until - now))
 
     def hear(self, session: int, sequence: int, speech: Float) -> None:
         """Give one tick of speech, (640,) at 16 kHz, to a conversation that is open."""
@@ -182,7 +211,7 @@ class Engine:
         """An actor of this name is gone, or will be another: it is loaded anew when it is asked for."""
         for process in (self._process, self._spare):
             if process:
-                process.outbox.put(_order("forget", 0, actor=actor))
+                process.outbox.put(order("forget", 0, actor=actor))
 
     def interrupt(self, session: int) -> None:
         """Break off the speech of a conversation: what it was given and has not shown is silence."""
@@ -198,39 +227,58 @@ class Engine:
             if self.ready:
                 self._tell("close", session)
 
-    def _tell(self, what: str, session: int, **rest: str) -> None:
+    def _tell(self, what: str, session: int, **rest: Any) -> None:
         if self._process:
-            self._process.outbox.put(_order(what, session, **rest))
+            self._process.outbox.put(order(what, session, **rest))
 
-    async def _spawn(self) -> _Process:
+    async def _spawn(self) -> Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        args = (theirs, self._factory, self._store, self._actor, not self.costs)  # measured once: a new process is there the sooner
+        args = (
+            theirs,
+            self._factory,
+            self._store,
+            self._actor,
+            not self.costs,
+            self._largest,
+        )
         process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
         await asyncio.to_thread(process.start)
         theirs.close()
-        return _Process(process, ours)
+        return Process(process, ours, self._clock.now(), self._said)
 
-    def _take_up(self, process: _Process) -> None:
-        """From now on this process is the engine. A spare has said already that it is ready: that is read first."""
+    def _take_up(self, process: Process) -> None:
+        """From now on this process is the engine."""
         self._died.clear()
         if self._easing:
             self._easing.cancel()
         self._process = process
-        asyncio.get_running_loop().add_reader(process.pipe.fileno(), self._read)
+        if process.ready:
+            self._begin(process.ready)
+            self._ready_at -= self._spare_s  # it has settled long since
+        else:
+            process.born = self._clock.now()  # a spare that was held back until now has its time yet
 
-    async def _end(self, patience: float = 0.0) -> None:
+    def _begin(self, news: dict[str, Any]) -> None:
+        """The process is ready: open all conversations."""
+        self._look_ahead, self._ready_at, self.backend = news["look_ahead"], self._clock.now(), news["backend"]
+        if news["costs"]:
+            self.costs, self.size = {int(count): seconds for count, seconds in news["costs"].items()}, tuple(news["size"])
+        for session in self._talks:
+            self._open(session)
+
+    async def _end(self, patience: float = 0.0) -> int | None:
         process, self._process = self._process, None
-        if process is not None:
-            asyncio.get_running_loop().remove_reader(process.pipe.fileno())
-            await process.end(patience)
+        code = await process.end(patience) if process is not None else None
         self._look_ahead = -1
         self._asked.clear()
-        for talk in self._talks.values():
+        for talk in list(self._talks.values()):
+            talk.asked = None
             if talk.ring:
                 talk.ring.close()
                 talk.ring = None
                 talk.listener.lost()
+        return code
 
     async def _end_spare(self, patience: float = 0.0) -> None:
         spare, self._spare = self._spare, None
@@ -243,37 +291,134 @@ class Engine:
     async def _supervise(self) -> None:
         pause = 0.1
         while True:
-            try:
-                await asyncio.wait_for(self._died.wait(), min(1.0, self._spare_s))
-            except TimeoutError:
-                if not any(self._asked.values()) or self._clock.now() - self._heard < HANG_S:
-                    pause = 0.1 if self.ready else pause
-                    await self._keep_spare()
-                    continue
-                log.error("the engine hangs; it is killed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._died.wait(), min(LOOK_S, self._spare_s))
+            hangs = "" if self._died.is_set() else self._hangs()
+            if hangs:
+                log.error("%s: it is killed", hangs)
+            elif not self._died.is_set():
+                pause = 0.1 if self.ready else pause
+                await self._look_after()
+                continue
             self.restarts += 1
+            suspects = self._suspects()
+            code = await self._end(0.0 if hangs else 0.5)
+            if hangs or code not in _ENDED:
+                self._blame(suspects)
             spare, self._spare = self._spare, None
+            if spare is not None and not await self._fit(spare):
+                log.warning("the spare engine does not answer")
+                await spare.end()
+                spare = None
             log.warning("the engine's process ended; %s", "the spare one takes over" if spare else "it is started again")
-            await self._end()
             if spare is None:
                 await self._clock.sleep_until(self._clock.now() + pause)
                 pause = min(pause * 2, 5.0)
-                spare = await self._spawn()
+                try:
+                    spare = await self._spawn()
+                except OSError as error:  # no memory for it now
+                    log.error("the engine cannot be started: %s", error)
+                    self._died.set()  # it is tried again
+                    continue
             self._take_up(spare)
 
-    async def _keep_spare(self) -> None:
-        """Have a spare process, once the engine has been up for a while."""
-        if self._spare is not None and not self._spare.alive:
-            log.warning("the spare engine's process ended; it is started again")
-            await self._end_spare()
-        if self._spare is None and self.ready and self._clock.now() - self._ready_at >= self._spare_s:
-            self._spare = await self._spawn()
-            self._easing = asyncio.create_task(self._ease(self._spare), name="spare engine")
+    def _hangs(self) -> str:
+        """What the process does not do any more, in words; nothing where it does all."""
+        process, now = self._process, self._clock.now()
+        if process is None:
+            return ""
+        if process.ready is None:
+            late = now - process.born > (max(READY_S, 4 * self._took) if self._took else FIRST_S)
+            return "the engine does not get ready" if late else ""
+        fit = self._spare is not None and self._spare.ready and now - self._spare.answered < ANSWER_S
+        if process.silent(now) > (SWITCH_S if fit else HANG_S):
+            return "the engine hangs"
+        if any(self._asked.values()) and now - self._heard > HANG_S:
+            return "the engine makes no pictures"
+        if any(talk.asked is not None and now - talk.asked > OPEN_S for talk in self._talks.values()):
+            return "the engine does not open a conversation"
+        return ""
 
-    async def _ease(self, spare: _Process) -> None:
+    def _suspects(self) -> list[int]:
+        """Who may have ended the process: those in its last step, and who was being opened."""
+        opening = [(talk.asked, session) for session, talk in self._talks.items() if talk.asked is not None]
+        return [session for session, talk in self._talks.items() if talk.ring and talk.ring.stepping] + [
+            one for _, one in sorted(opening)[:1]
+        ]
+
+    def _blame(self, suspects: list[int]) -> None:
+        """A step was fatal. Who was in one alone, after another, is refused; others have steps of their own for a while."""
+        now = self._clock.now()
+        for session in suspects:
+            if (talk := self._talks.get(session)) is None:
+                continue
+            talk.fatal += 1
+            talk.alone_until = now + ALONE_S * 6.0 ** (talk.fatal - 1)
+            if len(suspects) == 1 and talk.fatal > 1:
+                _, before = self._banned.get((talk.owner, talk.actor), (0.0, BANNED_S / 2))
+                self._banned = {who: ban for who, ban in self._banned.items() if ban[0] + MOST_BANNED_S > now}
+                self._banned[talk.owner, talk.actor] = now + min(2 * before, MOST_BANNED_S), min(2 * before, MOST_BANNED_S)
+                log.error("conversation %d with %s ended the engine twice: it is refused", session, talk.actor)
+                talk.listener.refused(
+                    CrashFault("This conversation ended the engine twice.", "Begin a new one later, or with another actor.")
+                )
+                self.shut(session)
+            elif len(suspects) == 1:
+                talk.held_until = now + HELD_S
+
+    async def _fit(self, spare: Process) -> bool:
+        """Whether a spare can take over: it answers now, or is on its way."""
+        began = self._clock.now()
+        if spare.ready is None:
+            return spare.alive
+        number = spare.ping(began)  # what it answered before may be read only now
+        while spare.alive and spare.pongs < number and self._clock.now() - began < ANSWER_S:
+            await self._clock.sleep_until(self._clock.now() + 0.005)
+        return spare.alive and spare.pongs >= number
+
+    async def _look_after(self) -> None:
+        """Ask both processes whether they answer, and have a spare one, once the engine has been up for a while."""
+        now, spare = self._clock.now(), self._spare
+        if self._process is not None and self._process.ready and self._process.pinged is None:
+            self._process.ping(now)
+        if spare is not None:
+            late = spare.silent(now) > HANG_S or (spare.ready is None and now - spare.born > max(4 * READY_S, 16 * self._took))
+            if late or not spare.alive:
+                log.warning("the spare engine's process %s; it is started again", "hangs" if late else "ended")
+                await self._end_spare()
+            elif spare.ready and spare.pinged is None:
+                spare.ping(now)
+        if self._spare is None and self.ready and now - self._ready_at >= self._spare_s:
+            try:
+                self._spare = await self._spawn()
+            except OSError as error:  # no memory for it now
+                log.warning("a spare engine cannot be started: %s", error)
+                self._ready_at = now
+                return
+            self._easing = asyncio.create_task(self._ease(self._spare), name="spare engine")
+        if self._talks or not self.ready:
+            self._idle_since = now
+        elif self.costs and now - self._idle_since > self._again:
+            self._idle_since = now
+            self._tell("measure", 0, count=next(self._measuring))
+        for session, talk in self._talks.items():
+            if talk.held_until and self.ready and (now >= talk.held_until or (self._spare is not None and self._spare.ready)):
+                talk.held_until = 0.0
+                self._open(session)
+
+    def _remeasured(self, count: int, seconds: float, size: tuple[int, int]) -> None:
+        """What a tick of so many conversations takes while nobody talks: where it is less than before, the machine was busy then."""
+        if size != self.size:
+            return
+        found = quicker(self.costs, count, seconds)
+        gained = any(found[one] < QUICKER * self.costs.get(one, math.inf) for one in found)
+        self._again = AGAIN_S if gained else min(2 * self._again, LONGEST_AGAIN_S)
+        self.costs = found
+
+    async def _ease(self, spare: Process) -> None:
         """Let it load a little at a time while others talk: at once, it would take a core from them for seconds."""
         try:
-            while spare.alive and not spare.waits:
+            while spare.alive and spare.ready is None:
                 if self._talks:
                     spare.pause(True)
                     await self._clock.sleep_until(self._clock.now() + REST_S)
@@ -282,19 +427,16 @@ class Engine:
         finally:
             spare.pause(False)
 
-    def _read(self) -> None:
-        if (process := self._process) is None:
-            return
-        try:
-            while process.pipe.poll(0):
-                self._take(process.pipe.recv_bytes())
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(process.pipe.fileno())
+    def _said(self, process: Process, message: bytes | None) -> None:
+        """A process says something, or has ended."""
+        if message is not None:
+            self._take(process, message)
+        elif process is self._process:
             self._died.set()
 
-    def _take(self, message: bytes) -> None:
-        self._heard = self._clock.now()
+    def _take(self, process: Process, message: bytes) -> None:
         if message[:1] == b"P":
+            self._heard = self._clock.now()
             _, session, sequence, shown = PICTURE.unpack(message)
             talk = self._talks.get(session)
             if talk and talk.ring:
@@ -302,11 +444,15 @@ class Engine:
                 talk.listener.answered(sequence, talk.ring.read(sequence) if shown else None)
             return
         news = json.loads(message[1:])
-        if news["what"] == "ready":
-            self._look_ahead, self._ready_at, self.backend = news["look_ahead"], self._clock.now(), news["backend"]
-            self.costs = self.costs or {int(count): seconds for count, seconds in news["costs"].items()}
-            for session, talk in self._talks.items():
-                self._tell("open", session, actor=talk.actor)
+        if news["what"] == "pong":
+            process.pong(news["number"], self._clock.now())
+        elif news["what"] == "ready":
+            process.ready, process.answered = news, self._clock.now()
+            self._took = self._took or process.answered - process.born
+            if process is self._process:
+                self._begin(news)
+        elif news["what"] == "measured":
+            self._remeasured(news["count"], news["seconds"], tuple(news["size"]))
         elif news["what"] == "load":
             self.every = news["every"]
             for conversations, seconds in news["steps"]:
@@ -315,24 +461,12 @@ class Engine:
             ring = Ring(news["width"], news["height"], news["ring"])
             ring.forget()
             if talk := self._talks.get(news["session"]):
-                talk.ring = ring
+                talk.ring, talk.asked = ring, None
                 talk.listener.opened(self._look_ahead)
             else:
                 ring.close()
         elif talk := self._talks.get(news["session"]):
             fault = EngineFault(news["message"], news["hint"])
             fault.code = news["code"]
+            talk.asked = None
             talk.listener.refused(fault)
-
-
-def _order(what: str, session: int, **rest: str) -> bytes:
-    return b"J" + json.dumps({"what": what, "session": session, **rest}).encode()
-
-
-def _post(pipe: Connection, outbox: queue.SimpleQueue[bytes | None]) -> None:
-    """Write what is to be sent in a thread of its own: a full pipe never blocks the event loop."""
-    try:
-        while (message := outbox.get()) is not None:
-            pipe.send_bytes(message)
-    except OSError:  # the process ended; the reader notices
-        pass

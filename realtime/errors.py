@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ STATUS = {
     "full": 503,
     "card-full": 503,
     "engine": 503,
+    "engine-crash": 503,
     "weights": 500,
 }
 """HTTP status by code. A fault class may carry its own `status`; any other is the caller's fault: 400."""
@@ -94,11 +96,16 @@ def problem(fault: Fault) -> dict[str, Any]:
         "type": f"urn:mytalk:problem:{fault.code}",
         "title": fault.code.replace("-", " ").capitalize(),
         "status": status,
-        "detail": fault.message,
+        "detail": without_folders(fault.message),
         "code": fault.code,
-        "hint": fault.hint,
+        "hint": without_folders(fault.hint),
         "again": fault.again,
     }
+
+
+def without_folders(text: str) -> str:
+    """A text for others than who sits at this machine: of files there are only the names. Addresses of our own stay."""
+    return re.sub(r"(?<![\w:/.*])/(?!v1/)[^\s'\",:]*/([^\s'\",:/]*)", r"\1", text)
 
 
 def sentences(fault: Fault) -> str:

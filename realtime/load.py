@@ -11,6 +11,11 @@ SHARE = 0.8
 """Of a tick that may be used: the rest is for what nobody measured."""
 MOST = 64
 """Sessions up to which what was measured of fewer is believed to go on; more are carried only where so many were measured."""
+PER_PIXEL = 0.2
+"""Part of the engine's work for a conversation that grows with the pixels of its actor: against 512 pixels a side a tick was measured to
+take 1.8 times as long with 1280, and 5 to 7 times with 2560."""
+LEAST_WIRE = 0.5
+"""Part of sending a picture that is the same however small it is."""
 LATE = 2
 """Ticks of one conversation that wait in the engine when it is late; one is what is due."""
 FEWEST = 4
@@ -28,25 +33,41 @@ class Costs:
     wire: float
     """Sending a tick to one peer: encoding, packets, encryption."""
     cores: int
+    pixels: int = 0
+    """Of a picture of the actor that the engine was measured with, as it was enrolled; 0: of any."""
+    sent: int = 0
+    """Of a picture that the wire was measured with; 0: of any."""
 
-    def of(self, sessions: int) -> float:
+    def of(self, sessions: float) -> float:
         """The engine's seconds for a tick of so many sessions: between what was measured, and beyond it, in a line."""
         known = sorted(self.engine)
         if sessions in self.engine or len(known) == 1:
-            return self.engine.get(sessions, self.engine[known[0]] * sessions / known[0])
+            return self.engine.get(int(sessions), self.engine[known[0]] * sessions / known[0])
         high = next((n for n in known if n > sessions), known[-1])
         low = known[known.index(high) - 1]
         slope = max(0.0, (self.engine[high] - self.engine[low]) / (high - low))
         return self.engine[low] + slope * (sessions - low)
 
-    def fits(self, sessions: int, peers: int) -> bool:
-        """Whether so many sessions, sent to so many peers, leave every tick in time."""
+    def fits(self, sessions: float, peers: float) -> bool:
+        """Whether so many sessions, sent to so many peers, leave every tick in time: see `weight` and `wires`."""
         engine, wires = self.of(sessions), peers * self.wire
         return engine <= SHARE * TICK_S and engine + wires <= SHARE * TICK_S * self.cores
+
+    def weight(self, pixels: int) -> float:
+        """As how many sessions one counts whose actor's pictures have so many pixels: what is done for each pixel is a part of a tick."""
+        return 1 + PER_PIXEL * max(0.0, _ratio(pixels, self.pixels) - 1)
+
+    def wires(self, pixels: int, peers: int) -> float:
+        """As how many peers so many count that are sent pictures of so many pixels."""
+        return peers * max(LEAST_WIRE, _ratio(pixels, self.sent))
 
     def carried(self) -> int:
         """How many sessions with a peer each fit, at least one: a machine that is too slow shows fewer pictures."""
         return max((n for n in range(1, max(MOST, *self.engine) + 1) if self.fits(n, n)), default=1)
+
+
+def _ratio(pixels: int, measured: int) -> float:
+    return pixels / measured if pixels and measured else 1.0
 
 
 def careful(alone: float) -> int:
@@ -55,6 +76,16 @@ def careful(alone: float) -> int:
     With more of them pictures are plain, before any is refused or late.
     """
     return int(SHARE * TICK_S / max(alone, 1e-6))
+
+
+def quicker(known: Mapping[int, float], conversations: int, seconds: float) -> dict[int, float]:
+    """What was measured before, and that a tick of so many conversations took so long: where that is less, the machine was busy then. More
+    conversations never cost more than so many times as much as fewer do."""
+    found = dict(known)
+    if seconds < found.get(conversations, 0.0) or conversations not in found:
+        found[conversations] = seconds
+    least = {count: min(cost * count / few for few, cost in found.items() if few <= count) for count in found}
+    return {count: min(cost, least[count]) for count, cost in found.items()}
 
 
 class Overload:

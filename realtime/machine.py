@@ -34,10 +34,10 @@ def devices() -> None:
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("which", metavar="latency|camera|endurance|speed|memory")
+@click.argument("which", metavar="latency|camera|endurance|speed|memory|attack")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 def bench(which: str, rest: tuple[str, ...]) -> None:
-    """Measure: latency in a real browser, the camera, endurance of a server, speed, memory. From a checkout; --help says how."""
+    """Measure: latency in a real browser, the camera, endurance of a server, speed, memory, attacks. From a checkout; --help says how."""
     import importlib.util
     import runpy
 

@@ -33,8 +33,12 @@ class Settings:
     """Other sites whose pages may use the server, with commas: https://example.org."""
     ice: str = ""
     """STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT."""
+    turn_secret: str = field(default="", repr=False)
+    """The secret that TURN servers share with this one: each guest is given credentials that end."""
     sessions: int = 0
     """Sessions that the server takes; 0: as many as the machine was measured to carry."""
+    largest: int = 1280
+    """Pixels of the longest side of live pictures; larger actors are scaled."""
     idle: float = 1800.0
     """Seconds of silence after which a session ends."""
     limit: float = 14400.0

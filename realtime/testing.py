@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -127,8 +129,8 @@ class FakeConversation:
 class FakePipeline:
     """In place of `engines.pipeline.Pipeline`: a clapper. Its picture is the actor's first frame, with a bar that moves
     and a box in the middle that is white in ticks of loud speech and black in others. `stamp` says the
-    same of each 5 ms of the tick. A tick costs `cost` seconds. An actor called "broken" breaks
-    at its tenth tick.
+    same of each 5 ms of the tick. A tick costs `cost` seconds. At their tenth tick an actor called "broken" breaks, one called
+    "fatal" ends the process, as a bug of a library does, and one called "stuck" never comes back.
     """
 
     look_ahead: int = 2
@@ -157,6 +159,10 @@ class FakePipeline:
         for row, (conversation, heard) in enumerate(zip(conversations, speech, strict=True)):
             if conversation.actor.name == "broken" and conversation.tick == 10:
                 raise RuntimeError("as declared")
+            if conversation.actor.name == "fatal" and conversation.tick == 10:
+                os.abort()
+            if conversation.actor.name == "stuck" and conversation.tick == 10:
+                threading.Event().wait()
             loud = (*conversation.loud, loud_parts(heard, self.loud))[-1 - self.look_ahead :]
             shown = conversation.tick - self.look_ahead
             seen = shown >= 0 and row not in unseen
@@ -190,7 +196,7 @@ class InlineEngine:
         self._count = 0
         self.restarts = 0
 
-    def open(self, actor: str, listener: Listener) -> int:
+    def open(self, actor: str, listener: Listener, owner: str = "") -> int:
         """See `Engine.open`."""
         session = len(self._listeners) + 1
         self._listeners[session], self._heard[session], self._pending[session] = listener, [], []

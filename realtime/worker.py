@@ -13,19 +13,21 @@ import signal
 import struct
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.actor import Actor
 from engines.errors import BackendFault, Fault
 from engines.spec import TICK, Float, Picture
+from native.planes import planes
 from realtime.clock import Clock, WallClock
 from realtime.load import SHARE, Overload, careful
 from realtime.timeline import TICK_S
@@ -44,11 +46,14 @@ ON_CARD = (1, 4, 16, 64, 128, 256, 512)
 """The same on a card, where many cost little more than one; those beyond the first that do not fit into a tick are left out."""
 MEASURED = 12
 """Ticks of each that are measured; the fastest counts: what the machine can, not what else it had to do just then."""
+AT_ONCE = 16
+"""Messages beyond two for each conversation that are taken between two steps, when something waits for a step."""
 REPORT = 25
 """Steps between two reports of what they cost."""
 SPEECH = struct.Struct("<cIQ")
 PICTURE = struct.Struct("<cIQ?")
 _HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 of the picture that the slot holds
+_STEPPING = slice(8, 16)  # bytes of the first slot's header: whether the conversation is in a step
 
 
 class Talks(Protocol):
@@ -138,6 +143,15 @@ class Ring:
         picture = slot[_HEADER : _HEADER + self.shape[0] * self.shape[1]].reshape(self.shape).copy()
         return picture if mark[0] == sequence + 1 else None
 
+    @property
+    def stepping(self) -> bool:
+        """Whether its conversation is in a step: if the process has ended, in the one that ended it."""
+        return bool(self._slots[0][_STEPPING].view(np.uint64)[0])
+
+    @stepping.setter
+    def stepping(self, so: bool) -> None:
+        self._slots[0][_STEPPING].view(np.uint64)[0] = so
+
     def forget(self) -> None:
         """Remove the name; the memory goes when both sides have closed."""
         self._memory.unlink()
@@ -155,18 +169,21 @@ class _Talk:
     state: Any
     ring: Ring
     speech: deque[tuple[int, Float]] = field(default_factory=deque)
+    alone_until: float = 0.0
+    """Until then it has steps of its own: it was in one that was fatal."""
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock) -> None:
-        self._pipe, self._pipeline, self._store, self._clock = pipe, pipeline, store, clock
+    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock, largest: int | None) -> None:
+        self._pipe, self._pipeline, self._store, self._clock, self._largest = pipe, pipeline, store, clock, largest
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._sending = threading.Lock()
-        self._loaded: deque[tuple[int, str, Actor, Any]] = deque()
-        self._orders: deque[tuple[int, str]] = deque()
+        self._loaded: deque[tuple[int, str, float, Actor, Any]] = deque()
+        self._orders: deque[tuple[int, str, float]] = deque()
         self._ordered = threading.Semaphore(0)
         self._overload = Overload()
+        self._measuring: tuple[int, tuple[int, int], Generator[None, None, float]] | None = None
         self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
         self._careful = 1  # up to so many conversations have pictures that are not plain
 
@@ -196,25 +213,68 @@ class _Worker:
             log.warning("%s", fault)
         return costs
 
+    def _measure(self, count: int) -> None:
+        """Nobody talks: measure again what a tick of so many conversations takes. At the start the machine may have been busy."""
+        if self._talks or self._orders or not self._actors:
+            return
+        actor: Any = next(reversed(self._actors.values()))
+        if isinstance(actor, Actor):
+            actor = replace(actor, resting=None)
+        noise = np.random.default_rng(0).normal(0, 0.1, (count, TICK)).astype(np.float32)
+        self._measuring = count, actor.size, self._timing(actor, noise, MEASURED, plain=True)
+
+    def _measure_on(self, count: int, size: tuple[int, int], timing: Generator[None, None, float]) -> None:
+        """One step of that, unless somebody comes."""
+        if self._talks or self._orders:
+            self._measuring = None
+            return
+        try:
+            next(timing)
+        except StopIteration as end:
+            self._measuring = None
+            self._say("measured", count=count, seconds=end.value, size=size)
+        except (BrokenPipeError, ConnectionResetError, BackendFault):
+            raise
+        except Exception:  # who talks to this actor will hear it
+            log.exception("ticks cannot be measured")
+            self._measuring = None
+
     def _timed(self, actor: Any, noise: Float, measured: int, *, plain: bool) -> float:
         """The least seconds of a tick of conversations that hear noise (B, 640), of the last ticks of a few."""
+        timing = self._timing(actor, noise, measured, plain=plain)
+        while True:
+            try:
+                next(timing)
+            except StopIteration as end:
+                return float(end.value)
+
+    def _timing(self, actor: Any, noise: Float, measured: int, *, plain: bool) -> Generator[None, None, float]:
+        """The same, step by step."""
         talks, took = [self._pipeline.start(actor, seed) for seed in range(len(noise))], []
         for _ in range(self._pipeline.look_ahead + WARM + measured):
             began = self._clock.now()
             talks, _ = self._pipeline.step(talks, noise, plain=plain)
             took.append(self._clock.now() - began)
+            yield
         return min(took[-(measured or WARM) :])
 
     def run(self, costs: dict[int, float]) -> None:
         """Until the other side of the pipe closes."""
         threading.Thread(target=self._load, daemon=True, name="actors").start()
-        self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs)
+        size = next(iter(self._actors.values())).size if self._actors else (0, 0)
+        self._say("ready", look_ahead=self._pipeline.look_ahead, backend=self._pipeline.backend, costs=costs, size=size)
+        taken = 0  # messages since the last step
         while True:
             waiting = any(talk.speech for talk in self._talks.values())
-            if self._pipe.poll(0 if waiting else 0.02 if self._orders else None):
+            full = waiting and taken >= AT_ONCE + 2 * len(self._talks)
+            if not full and self._pipe.poll(0 if waiting or self._measuring else 0.02 if self._orders else None):
                 self._take(self._pipe.recv_bytes())
+                taken += 1
             elif waiting:
                 self._step()
+                taken = 0
+            elif self._measuring:
+                self._measure_on(*self._measuring)
             while self._loaded:
                 self._open(*self._loaded.popleft())
 
@@ -227,8 +287,12 @@ class _Worker:
         order = json.loads(message[1:])
         session = order["session"]
         if order["what"] == "open":
-            self._orders.append((session, order["actor"]))
+            self._orders.append((session, order["actor"], self._clock.now() + order["alone"]))
             self._ordered.release()
+        elif order["what"] == "ping":
+            self._say("pong", number=session)
+        elif order["what"] == "measure":
+            self._measure(order["count"])
         elif order["what"] == "forget":
             self._actors.pop(order["actor"], None)
         elif order["what"] == "interrupt":
@@ -242,13 +306,13 @@ class _Worker:
         """Load actors beside the ticks of others, so that opening one stalls nobody."""
         while True:
             self._ordered.acquire()
-            session, name = self._orders[0]
+            session, name, alone_until = self._orders[0]
             try:
                 actor = self._actors.get(name)
                 if actor is None:
                     actor = self._store.load(name)
                     actor.frames[0]
-                self._loaded.append((session, name, actor, self._pipeline.start(actor, seed=session)))
+                self._loaded.append((session, name, alone_until, actor, self._pipeline.start(actor, seed=session)))
             except Fault as fault:
                 self._say("refused", session=session, code=fault.code, message=fault.message, hint=fault.hint)
             except Exception:
@@ -262,19 +326,27 @@ class _Worker:
                 )
             self._orders.popleft()
 
-    def _open(self, session: int, name: str, actor: Actor, state: Any) -> None:
+    def _open(self, session: int, name: str, alone_until: float, actor: Actor, state: Any) -> None:
         self._actors[name] = actor
         self._actors.move_to_end(name)
         while len(self._actors) > KEPT:  # those in use live on in their conversations
             self._actors.popitem(last=False)
-        ring = Ring(*actor.size)
-        self._talks[session] = _Talk(state, ring)
-        self._say("opened", session=session, ring=ring.name, width=actor.size[0], height=actor.size[1])
+        width, height = shown_size(actor.size, self._largest)
+        ring = Ring(width, height)
+        self._talks[session] = _Talk(state, ring, alone_until=alone_until)
+        self._say("opened", session=session, ring=ring.name, width=width, height=height)
 
     def _step(self) -> None:
         """One tick of every conversation that has speech waiting."""
         due = [session for session, talk in self._talks.items() if talk.speech]
         self._overload.step(max(len(self._talks[session].speech) for session in due))
+        now = self._clock.now()
+        alone = [session for session in due if now < self._talks[session].alone_until]
+        for group in ([session for session in due if session not in alone], *([session] for session in alone)):
+            if group:
+                self._step_together(group)
+
+    def _step_together(self, due: list[int]) -> None:
         heard = [self._talks[session].speech.popleft() for session in due]
         try:
             self._answer(due, heard)
@@ -307,12 +379,18 @@ class _Worker:
         unseen = self._overload.unseen([(session, sequence) for session, (sequence, _) in zip(due, heard, strict=True)])
         plain = len(self._talks) > self._careful or self._overload.every > 1
         began = self._clock.now()
-        states, pictures = self._pipeline.step([talk.state for talk in talks], speech, unseen, plain=plain)
+        for talk in talks:
+            talk.ring.stepping = True
+        try:
+            states, pictures = self._pipeline.step([talk.state for talk in talks], speech, unseen, plain=plain)
+        finally:
+            for talk in talks:
+                talk.ring.stepping = False
         self._took.append((len(due), self._clock.now() - began))
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state
             if picture is not None:
-                talk.ring.write(sequence, picture)
+                talk.ring.write(sequence, scaled(picture, talk.ring.shape))
             with self._sending:
                 self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
         if len(self._took) >= REPORT:
@@ -324,11 +402,32 @@ class _Worker:
             self._pipe.send_bytes(b"J" + json.dumps({"what": what, **rest}).encode())
 
 
-def main(pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True) -> None:
-    """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost."""
+def shown_size(size: tuple[int, int], largest: int | None) -> tuple[int, int]:
+    """Width and height (even) of the live pictures of an actor of this size, if no side is to be longer than `largest` pixels."""
+    if largest is None or max(size) <= largest:
+        return size
+    by = largest / max(size)
+    return max(2, round(size[0] * by / 2) * 2), max(2, round(size[1] * by / 2) * 2)
+
+
+def scaled(picture: Picture, shape: tuple[int, int]) -> Picture:
+    """A picture (I420) as one of another shape (H * 3 / 2, W)."""
+    if picture.shape == shape:
+        return picture
+    height, width = shape[0] * 2 // 3, shape[1]
+    sizes = ((width, height), (width // 2, height // 2), (width // 2, height // 2))
+    parts = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA).reshape(-1) for plane, size in zip(planes(picture), sizes, strict=True)]
+    return np.concatenate(parts).astype(np.uint8, copy=False).reshape(shape)
+
+
+def main(
+    pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True, largest: int | None = None
+) -> None:
+    """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
+    pixels of a side of its pictures."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
     try:
-        worker = _Worker(pipe, factory(), store, WallClock())
+        worker = _Worker(pipe, factory(), store, WallClock(), largest)
         with contextlib.suppress(EOFError, OSError):  # the server has gone
             worker.run(worker.warm(actor, measure=measure))
     except BackendFault as fault:  # a card that is full or lost: another process tries it anew

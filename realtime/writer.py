@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import struct
@@ -20,8 +21,12 @@ from numpy.typing import NDArray
 from engines.frames import Picture
 from realtime.errors import OutputFault
 
+log = logging.getLogger(__name__)
+
 SOUND_RATE = 48_000
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_FRAGMENTS = {"movflags": "delay_moov+default_base_moof+frag_keyframe", "frag_duration": "1000000"}  # microseconds
+"""The head waits for the first fragment: only then is known how far the encoders shift what they are given."""
 KINDS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # where ISO 16684 puts XMP in an MP4 file
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -35,7 +40,8 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 class Writer:
     """Writes pictures (I420, one size) and sound to a video file. Use as a context manager.
 
-    The file is built beside its final name and renamed when the block ends well; otherwise nothing is left.
+    The file is built beside its final name and renamed when the block ends well; otherwise nothing is left. One that is `kept` has all
+    that was written even where the block ends badly.
     `crf` is x264's quality (0 to 51, lower is better). Sound is float32 (C, n) in -1..1 at 48 kHz.
     """
 
@@ -48,6 +54,7 @@ class Writer:
         crf: int = 16,
         channels: int = 1,
         preset: str = "veryfast",
+        kept: bool = False,
     ) -> None:
         if path.suffix.lower() not in KINDS:
             raise OutputFault(f"{path.name} is not a name for a video.", f"Let it end in {', '.join(KINDS)}.")
@@ -60,6 +67,7 @@ class Writer:
             channels,
             preset,
         )
+        self._kept = kept
         self.pictures = 0
         """Pictures written so far."""
         self.samples = 0
@@ -69,7 +77,7 @@ class Writer:
         kind = KINDS[self._path.suffix.lower()]
         self._building.open("xb").close()  # a plain OSError with the file's name where this may not be
         try:
-            options = {} if kind == "matroska" else {"movflags": "faststart"}
+            options = _FRAGMENTS if self._kept else {} if kind == "matroska" else {"movflags": "faststart"}
             self._container = av.open(f"file:{self._building}", "w", format=kind, options=options)
             self._video = self._add_video()
             self._audio = self._add_audio()
@@ -118,22 +126,51 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
-                self._container.mux(self._video.encode(None))
-                if self.samples:
-                    self._container.mux(self._audio.encode(None))
+                self._flush()
                 self._container.close()
                 self._finish()
             else:
                 self._abandon()
+                if self._kept and self.pictures:
+                    self._finish()
         finally:
             self._building.unlink(missing_ok=True)
 
+    def _flush(self) -> None:
+        """Write what the encoders hold back."""
+        self._container.mux(self._video.encode(None))
+        if self.samples:
+            self._container.mux(self._audio.encode(None))
+
     def _abandon(self) -> None:
-        with suppress(av.error.FFmpegError, OSError):  # the first error is the one to tell; the file goes in any case
+        with suppress(av.error.FFmpegError, OSError):  # the first error is the one to tell
+            if self._kept:
+                self._flush()
+        with suppress(av.error.FFmpegError, OSError):
             self._container.close()
+
+    def _join(self) -> None:
+        """Put the fragments together, as players want it that look for what they show; where the disk has no place for that, they stay."""
+        whole = self._building.with_suffix(".whole")
+        try:
+            options = {"movflags": "faststart"}
+            with av.open(f"file:{self._building}") as parts, av.open(f"file:{whole}", "w", format="mp4", options=options) as out:
+                streams = {stream.index: out.add_stream_from_template(stream) for stream in parts.streams}
+                out.metadata.update(parts.metadata)
+                for packet in parts.demux():
+                    if packet.dts is not None:
+                        packet.stream = streams[packet.stream.index]
+                        out.mux(packet)
+            whole.replace(self._building)
+        except (av.error.FFmpegError, OSError) as error:
+            log.warning("a file stays in fragments: %s", error)
+        finally:
+            whole.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         """Add the XMP packet, see to it that all is on the disk, rename."""
+        if self._kept:
+            self._join()
         with self._building.open("ab") as file:
             if self._path.suffix.lower() != ".mkv":
                 packet = _XMP.encode()

@@ -18,7 +18,21 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("MYTALK_HOME", str(folder))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
-    for name in ("HOST", "PORT", "ACTOR", "BACKEND", "CRF", "EXPRESSIVENESS", "TOKEN", "ORIGINS", "ICE", "SESSIONS", "IDLE", "LIMIT"):
+    for name in (
+        "HOST",
+        "PORT",
+        "ACTOR",
+        "BACKEND",
+        "CRF",
+        "EXPRESSIVENESS",
+        "TOKEN",
+        "ORIGINS",
+        "ICE",
+        "TURN_SECRET",
+        "SESSIONS",
+        "IDLE",
+        "LIMIT",
+    ):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import re
 from typing import Any
 
 import pytest
 from playwright.async_api import async_playwright
 
 from realtime.errors import SettingsFault
+from realtime.server import peer as peer_module
+from realtime.server import sessions
 from realtime.server.keys import SESSIONS
 from realtime.server.options import Options, ice_servers
 from tests.peers import SDP, WAV, Client, Peer, bursts, offer, problem, serving, wav
@@ -79,6 +84,7 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
         assert response.status == 204
         (cookie,) = response.headers.getall("Set-Cookie")
         assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+        assert "Secure" not in cookie  # or a browser would not send it here
         for body in ({"join": token}, {"join": "guess"}):
             await problem(await client.post("/v1/guests", json=body), 401, "secret")
         for text in ("", "{", "[]", '{"join": 5}'):
@@ -101,6 +107,64 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
             assert (await client.get(mine.url, headers=OWNER)).status == 200
 
 
+async def test_a_cookie_is_for_tls_only_where_a_browser_came_by_it() -> None:
+    async with serving(token=TOKEN) as client:
+        behind = await client.post("/v1/guests", json={"join": await join(client)}, headers={"X-Forwarded-Proto": "https"})
+        assert "; Secure" in behind.headers["Set-Cookie"]
+
+
+async def test_other_sites_pages_ask_nothing_in_ways_that_bear_no_origin() -> None:
+    async with serving() as client:
+        for site in ("cross-site", "same-site"):
+            for mode, path in (
+                ("no-cors", "/v1/actors"),
+                ("no-cors", "/"),
+                ("navigate", "/v1/actors"),
+                ("websocket", "/v1/sessions/none/speech"),
+            ):
+                headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+                await problem(await client.get(path, headers=headers), 403, "origin")
+            link = await client.get("/", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"})
+            assert (link.status, link.headers["Cross-Origin-Resource-Policy"]) == (200, "same-origin")
+        for site in ("same-origin", "none"):
+            assert (await client.get("/v1/actors", headers={"Sec-Fetch-Site": site})).status == 200
+
+
+async def test_an_invitation_says_what_a_guest_may() -> None:
+    async with serving(token=TOKEN, max_sessions=4) as client:
+        for wrong in ({"actors": []}, {"actors": "second"}, {"recording": 1}, {"sessions": 0}, {"sessions": True}, {"all": True}):
+            await problem(await client.post("/v1/joins", headers=OWNER, json=wrong), 400, "request")
+        said = {"actors": ["second"], "recording": False, "sessions": 1}
+        made = await (await client.post("/v1/joins", headers=OWNER, json=said)).json()
+        assert (await client.post("/v1/guests", json={"join": made["join"]})).status == 204
+        listed = await (await client.get("/v1/actors")).json()
+        assert ([actor["name"] for actor in listed["actors"]], listed["default"]) == (["second"], "second")
+        await problem(await client.get("/v1/actors/presenter/preview.jpg"), 403, "origin")
+        await problem(await client.post("/v1/sessions?actor=presenter", data=await offer(), headers=SDP), 403, "origin")
+        async with Peer(client, "second") as peer:
+            await peer.until(lambda: len(peer.pictures) > 3)
+            await problem(await client.post(f"{peer.url}/recording"), 403, "origin")
+            await problem(await client.post("/v1/sessions?actor=second", data=await offer(), headers=SDP), 429, "busy")
+            assert (await client.post(f"{peer.url}/recording", headers=OWNER)).status == 201
+
+
+async def test_a_guest_leaves_room_and_a_refusal_leaves_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "CONNECT_S", 0.5)
+    monkeypatch.setattr(peer_module, "CONNECT_S", 30.0)
+    async with serving(token=TOKEN, max_sessions=3) as client:
+        assert (await client.post("/v1/guests", json={"join": await join(client)})).status == 204
+        dead = await client.post("/v1/sessions", data=await offer(), headers=SDP)  # nobody ever connects
+        assert dead.status == 201
+        late = {"Authorization": f"Bearer {await join(client)}"}
+        await problem(await client.post("/v1/sessions", data=await offer(), headers=SDP | late), 503, "full")
+        assert (await client.delete(dead.headers["Location"])).status == 200
+        async with Peer(client) as one, Peer(client) as two:
+            await two.until(lambda: len(one.pictures) > 3 and len(two.pictures) > 3)
+            await problem(await client.post("/v1/sessions", data=await offer(), headers=SDP), 429, "busy")  # half of the room, and more
+            async with Peer(client, headers=late) as three:  # with the token that was refused before
+                await three.until(lambda: len(three.pictures) > 3)
+
+
 async def test_a_join_token_may_begin_one_session_as_a_bearer() -> None:
     async with serving(token=TOKEN) as client:
         bearer = {"Authorization": f"Bearer {await join(client)}"}
@@ -117,6 +181,7 @@ async def test_a_join_token_may_begin_one_session_as_a_bearer() -> None:
         {"host": "::"},
         {"host": "192.0.2.1"},
         {"token": "short"},
+        {"token": "ein-geheimnis-für-alle"},
         {"origins": ("https://example.org/",)},
         {"origins": ("*",)},
         {"idle_s": 0.0},
@@ -127,6 +192,20 @@ def test_what_is_not_safe_is_not_begun(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsFault) as caught:
         Options(**wrong)
     assert caught.value.hint
+
+
+async def test_turn_servers_that_share_a_secret_are_opened_for_a_while_only() -> None:
+    from realtime.clock import unix_time
+
+    async with serving(ice=ice_servers("turn:127.0.0.1:9", "shared"), turn_secret="shared", total_s=60.0) as client:
+        (link,) = (await client.options("/v1/sessions")).headers.getall("Link")
+        found = re.fullmatch(
+            r'<turn:127.0.0.1:9>; rel="ice-server"; username="(\d+):(\w+)"; credential="(.+)"; credential-type="password"', link
+        )
+        assert found
+        assert 60 < int(found[1]) - unix_time() < 1000
+        assert base64.b64decode(found[3]) == hmac.digest(b"shared", f"{found[1]}:{found[2]}".encode(), "sha1")
+        assert (await client.options("/v1/sessions")).headers["Link"] != link
 
 
 @pytest.mark.parametrize("wrong", ["example.org", "turn:example.org", "stun:me:secret@example.org", "http://example.org", "stun:"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.load import MOST, Costs, Overload, careful
+from realtime.load import MOST, Costs, Overload, careful, quicker
 
 
 def test_pictures_are_made_with_care_while_there_is_time() -> None:
@@ -35,6 +35,27 @@ def test_a_viewer_takes_less_room_than_a_session() -> None:
     assert costs.fits(2, 5)
     assert not costs.fits(2, 7)
     assert not costs.fits(3, 3)
+
+
+def test_a_large_actor_counts_as_several() -> None:
+    costs = Costs({1: 0.004, 2: 0.008, 4: 0.016}, 0.004, 2, 512 * 512, 512 * 512)
+    assert costs.weight(512 * 512) == costs.weight(256 * 256) == 1
+    assert costs.weight(2560 * 2560) > 3
+    assert costs.wires(1280 * 1280, 2) == 12.5
+    assert costs.fits(costs.weight(2560 * 2560), costs.wires(1280 * 1280, 1))
+    assert not costs.fits(2 * costs.weight(2560 * 2560), costs.wires(2560 * 2560, 2))
+
+
+def test_what_was_measured_in_a_busy_moment_is_forgotten() -> None:
+    busy = {1: 0.05}
+    assert Costs(busy, 0.002, 2).carried() == 1
+    now = quicker(busy, 1, 0.008)
+    assert now == {1: 0.008}
+    now = quicker(now, 2, 0.012)
+    assert now == {1: 0.008, 2: 0.012}
+    assert Costs(now, 0.002, 2).carried() > 4
+    assert quicker({1: 0.05, 2: 0.1, 4: 0.2}, 1, 0.008) == pytest.approx({1: 0.008, 2: 0.016, 4: 0.032})
+    assert quicker(now, 2, 0.2) == now
 
 
 def simulate(cost: float, seconds: float, other: float = 0.0) -> tuple[float, float, Overload]:

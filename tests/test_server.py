@@ -263,3 +263,19 @@ async def test_serve_says_where_it_is_and_ends_cleanly() -> None:
     out, err = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
     assert b"Traceback" not in out + err
+
+
+async def test_serve_ends_at_once_when_it_is_asked_twice() -> None:
+    code = (
+        "import asyncio\nfrom realtime.server.app import serve\nfrom realtime.server.sessions import Sessions\n"
+        "from realtime.testing import FakePipeline, FakeStore\n"
+        "async def never(self):\n    print('ending', flush=True)\n    await asyncio.Event().wait()\n"
+        "if __name__ == '__main__':\n    Sessions.close = never\n    serve(store=FakeStore(), port=0, pipeline=FakePipeline)\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert (await asyncio.wait_for(process.stdout.readline(), 20)).startswith(b"Serving on")
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ending\n"
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 20) == 128 + signal.SIGTERM

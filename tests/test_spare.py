@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from engines.errors import BackendFault, Fault
 from engines.frames import Picture
 from engines.spec import TICK
+from realtime import engine as supervision
 from realtime.clock import WallClock
-from realtime.engine import Engine
+from realtime.engine import CrashFault, Engine
 from realtime.testing import FakeConversation, FakePipeline, FakeStore
+from realtime.worker import AT_ONCE
 from tests.peers import until
 
 
@@ -40,6 +43,37 @@ class Ear:
         raise fault
 
 
+class Counts(Ear):
+    """Notes the first pixel of each picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def answered(self, sequence: int, picture: Picture | None) -> None:
+        super().answered(sequence, picture)
+        if picture is not None:
+            self.counts.append(int(picture[0, 0]))
+
+
+class Refused(Ear):
+    """Keeps the fault."""
+
+    fault: Fault | None = None
+
+    def refused(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+class NeverLoads(FakeStore):
+    """Its second actor is never there."""
+
+    def load(self, name: str) -> Any:
+        if name == "second":
+            threading.Event().wait()
+        return super().load(name)
+
+
 class LostCard(FakePipeline):
     """Its card is gone at the third tick of anyone who talks with the second actor."""
 
@@ -57,6 +91,24 @@ class Marking(FakePipeline):
         for picture in pictures:
             if picture is not None:
                 picture[0, 0] = plain
+        return after, pictures
+
+
+class Counting(FakePipeline):
+    """Its pictures say in their first pixel how many interruptions came since the last step, up to 255."""
+
+    came: ClassVar[list[int]] = [0]
+
+    def interrupt(self, conversation: FakeConversation) -> FakeConversation:
+        self.came[0] += 1
+        return super().interrupt(conversation)
+
+    def step(self, conversations: Sequence[FakeConversation], *rest: Any, **how: Any) -> Any:
+        after, pictures = super().step(conversations, *rest)
+        for picture in pictures:
+            if picture is not None:
+                picture[0, 0] = min(255, self.came[0])
+        self.came[0] = 0
         return after, pictures
 
 
@@ -89,6 +141,43 @@ async def test_a_spare_process_takes_over_and_is_replaced(engine: Engine) -> Non
     assert (engine.pid, engine.restarts, ear.begun) == (spare, 1, 2)
 
 
+async def test_a_process_that_hangs_is_replaced_though_nobody_waits_for_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "SWITCH_S", 1.0)
+    await until(lambda: engine.spare_pid is not None and engine.spare_ready)
+    first, spare = engine.pid, engine.spare_pid
+    assert first is not None
+    assert spare is not None
+    os.kill(first, signal.SIGSTOP)
+    await until(lambda: engine.pid == spare)
+    assert engine.restarts == 1
+
+    await until(lambda: engine.spare_pid is not None and engine.spare_ready)
+    hung = engine.spare_pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)  # a spare that does not answer does not take over
+    os.kill(spare, signal.SIGKILL)
+    await until(lambda: engine.restarts == 2 and engine.answers)
+    assert engine.pid not in (spare, hung)
+    ear = Ear()
+    engine.open("presenter", ear)
+    await until(lambda: ear.begun == 1)
+
+
+async def test_a_conversation_that_cannot_be_opened_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "OPEN_S", 1.0)
+    monkeypatch.setattr(supervision, "HELD_S", 0.1)
+    engine, stuck = Engine(NeverLoads(), WallClock(), FakePipeline, actor="presenter", spare_s=0.05), Refused()
+    await engine.start()
+    try:
+        engine.open("second", stuck)
+        await until(lambda: stuck.fault is not None)
+        assert isinstance(stuck.fault, CrashFault)
+        with pytest.raises(CrashFault):
+            engine.open("second", stuck)
+    finally:
+        await engine.close()
+
+
 async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_others(engine: Engine) -> None:
     behind, others = Ear(), [Ear() for _ in range(3)]
     late, *talks = (engine.open("presenter", ear) for ear in (behind, *others))
@@ -101,6 +190,22 @@ async def test_a_conversation_that_is_behind_takes_no_more_than_its_tick_from_ot
     assert behind.answers < 15  # they were in the next step, together, not behind those forty
     assert engine.backend == "cpu"
     await until(lambda: behind.answers == 40)
+
+
+async def test_whatever_comes_the_engine_goes_on_stepping() -> None:
+    engine, ears = Engine(FakeStore(), WallClock(), Counting, actor="presenter", spare_s=60), [Counts(), Counts()]
+    await engine.start()
+    try:
+        flood, talk = (engine.open("presenter", ear) for ear in ears)
+        await until(lambda: all(ear.begun == 1 for ear in ears))
+        for tick in range(7):  # as many as its ring holds
+            engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        for _ in range(3000):
+            engine.interrupt(flood)
+        await until(lambda: ears[1].answers == 7)
+        assert max(ears[1].counts) <= AT_ONCE + 2 * 2
+    finally:
+        await engine.close()
 
 
 async def test_a_card_that_is_lost_ends_the_process_and_no_conversation() -> None:
@@ -139,3 +244,24 @@ async def said(engine: Engine, talk: int, ear: Ear, turn: int) -> bool:
         await until(partial(lambda answered: ear.answers > answered, tick))
     assert ear.last is not None
     return bool(ear.last[0, 0])
+
+
+async def test_an_idle_engine_is_measured_again_and_large_actors_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "AGAIN_S", 0.1)
+    engine, ear = Engine(FakeStore(size=(1600, 800)), WallClock(), FakePipeline, actor="presenter", spare_s=0.05, largest=400), Ear()
+    await engine.start()
+    try:
+        await until(lambda: engine.ready)
+        engine.costs = {1: 9.0}  # as if something else had taken all the time then
+        await until(lambda: engine.costs[1] < 1.0 and 2 in engine.costs)
+        assert engine.size == (1600, 800)
+        talk = engine.open("presenter", ear)
+        await until(lambda: ear.begun == 1)
+        for tick in range(4):
+            engine.hear(talk, tick, np.zeros(TICK, np.float32))
+        await until(lambda: ear.answers == 4)
+        assert ear.last is not None
+        assert ear.last.shape == (300, 400)  # 400 x 200, as I420
+        assert abs(float(ear.last[50, 5]) - 60) < 3
+    finally:
+        await engine.close()

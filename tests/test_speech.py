@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SpeechFault
+from realtime.server import peer as peer_module
+from realtime.server.keys import SESSIONS
 from realtime.server.pcm import Pcm
 from tests.peers import WAV, Client, Peer, bursts, in_step, problem, serving, wav
 
@@ -167,7 +169,13 @@ async def test_files_and_a_socket_take_turns(client: Client) -> None:
 def limited(process: int) -> set[str]:
     """What a process may use of only so much, of the things that the server limits."""
     text = Path(f"/proc/{process}/limits").read_text()
-    return {what for what in ("cpu time", "file size", "core file size", "address space") if re.search(rf"Max {what} +\d+ ", text)}
+    return {
+        what for what in ("cpu time", "file size", "core file size", "address space", "data size") if re.search(rf"Max {what} +\d+ ", text)
+    }
+
+
+def adjusted(process: int) -> str:
+    return Path(f"/proc/{process}/oom_score_adj").read_text().strip()
 
 
 async def test_a_file_is_opened_by_a_process_with_limits_that_may_die_alone(
@@ -190,7 +198,8 @@ async def test_a_file_is_opened_by_a_process_with_limits_that_may_die_alone(
         await peer.until(lambda: len(readers()) == 1)
         (reader,) = readers()
         assert reader != os.getpid()
-        assert limited(reader) == {"cpu time", "file size", "core file size", "address space"}
+        assert limited(reader) == {"cpu time", "file size", "core file size", "address space", "data size"}
+        assert adjusted(reader) == "1000"  # the first to be ended where memory is short
         os.kill(reader, signal.SIGKILL)
         await peer.until(lambda: not readers())
         await client.post(f"{peer.url}/interrupt")
@@ -222,3 +231,18 @@ def test_pieces_and_the_whole_give_the_same_sound(rate: int, cuts: list[int]) ->
     assert not list(parts.put(b"\x01"))  # half a sample
     with pytest.raises(SpeechFault):
         parts.flush()
+
+
+async def test_a_session_that_ends_closes_its_sockets_as_is_right_and_a_peer_that_does_not_close_is_left(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_module, "CLOSE_S", 0.1)
+    async with Peer(client) as peer, client.ws_connect(f"{peer.url}/speech?rate=16000") as socket:
+        (session,) = client.server.app[SESSIONS]  # type: ignore[attr-defined]
+        closing = session.peer._connection.close
+        monkeypatch.setattr(session.peer._connection, "close", asyncio.Event().wait)
+        assert (await client.delete(peer.url)).status == 200
+        assert (await event(socket, "ended"))["type"] == "ended"
+        last = await socket.receive()
+        assert (last.type, last.data) == (WSMsgType.CLOSE, 1000)
+        await closing()

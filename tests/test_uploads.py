@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from engines.actor import Store
+from realtime.server import uploads
+from realtime.server.pictures import pixels_of
 from tests.kinds import RATE, STILLS, VIDEOS, face, speech, write_sound
 from tests.kinds import frames as pictures
 from tests.made import write_clip, write_wav
-from tests.peers import SDP, Client, Peer, bursts, offer, problem, serving, wav
+from tests.peers import SDP, WAV, Client, Peer, bursts, offer, problem, serving, wav
 
 VIDEO = {"Content-Type": "video/mp4"}
 
@@ -103,6 +108,7 @@ async def test_hostile_files_are_refused_and_nobody_else_notices(client: Client,
             assert 400 <= report["problem"]["status"] < 500, what
             assert report["problem"]["detail"].endswith("."), what
             assert "/" not in report["problem"]["detail"], report["problem"]["detail"]
+            assert ("megapixels" in report["problem"]["detail"]) == (what == "bomb"), report["problem"]["detail"]
             assert "eve" not in [actor["name"] for actor in (await (await client.get("/v1/actors")).json())["actors"]]
         count = len(peer.pictures)
         await peer.until(lambda: len(peer.pictures) > count + 10)
@@ -160,3 +166,51 @@ async def test_what_is_no_upload_is_refused_at_the_door(client: Client) -> None:
     await problem(await client.delete("/v1/actors/nobody"), 404, "unknown-actor")
     lies = VIDEO | {"Content-Length": str(1 << 40), "Connection": "close"}
     await problem(await client.post("/v1/actors?name=anna", data=b"x", headers=lies), 413, "too-large")
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+def test_the_size_of_a_picture_stands_in_its_header(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"picture{kind}"
+    assert cv2.imwrite(str(file), np.zeros((30, 70, 3), np.uint8))
+    assert pixels_of(file) == 2100
+    whole = file.read_bytes()
+    for size in (0, 1, 3, 10, 20):
+        file.write_bytes(whole[:size])
+        assert pixels_of(file) is None
+
+
+async def half_sent(
+    client: Client, path: str, size: int = 100_000, kind: str = "audio/wav"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * (size // 2)
+    )
+    await writer.drain()
+    return reader, writer
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    return (await asyncio.wait_for(reader.readline(), 30)).split()[1]
+
+
+async def test_half_sent_bodies_are_few_and_end(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(uploads, "IDLE_S", 1.0)
+    monkeypatch.setattr(uploads, "TEXT_S", 0.5)
+    async with Peer(client) as peer:
+        sent = [await half_sent(client, f"{peer.url}/speech") for _ in range(20)]
+        answers = sorted([await answer(reader) for reader, _ in sent])
+        assert answers == [b"408"] * uploads.OF_ONE + [b"429"] * (20 - uploads.OF_ONE)
+        assert not os.listdir(tmp_path)  # noqa: PTH208  a listing, not a path
+        offer = await half_sent(client, "/v1/sessions", 1000, "application/sdp")
+        assert await answer(offer[0]) == b"408"
+        sound = wav(bursts(1))
+        assert (await client.post(f"{peer.url}/speech", data=sound, headers=WAV)).status == 202
+        for name, value in (("RESERVE", 1 << 62), ("MOST_BYTES", 10)):
+            with monkeypatch.context() as patch:
+                patch.setattr(uploads, name, value)
+                await problem(await client.post(f"{peer.url}/speech", data=sound, headers=WAV), 507, "storage")
+        for _, writer in (*sent, offer):
+            writer.close()
+        await peer.until(lambda: len(peer.pictures) > 5)

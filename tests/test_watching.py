@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import os
+import sys
+import tempfile
+import threading
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.logs import JsonLines
 from realtime.media import probe, read_pictures, read_speech
-from tests.peers import WAV, Client, Peer, bursts, onsets, problem, serving, wav
+from realtime.server.keys import RECORDINGS, SESSIONS
+from realtime.server.metrics import mark_of
+from realtime.writer import Writer
+from tests.peers import WAV, Client, Peer, bursts, onsets, problem, serving, until, wav
 
 
 @pytest.fixture
@@ -38,7 +48,8 @@ async def test_metrics_tell_of_sessions_pictures_and_delays(client: Client) -> N
         assert found["mytalk_engine_step_seconds_count"].value >= 25
         assert 0 < found["mytalk_added_delay_seconds_sum"].value / found["mytalk_added_delay_seconds_count"].value < 2
         assert found["mytalk_refusals_total"].labels == {"status": "404"}
-        assert found["mytalk_session_fps"].labels["session"] == (await peer.report())["id"]
+        assert found["mytalk_session_fps"].labels["session"] == mark_of((await peer.report())["id"])
+        assert peer.url.rpartition("/")[2] not in await response.text()
         assert found["mytalk_loop_lag_seconds_count"].value > 10
         assert (await client.get("/readyz")).status == 200
 
@@ -101,3 +112,72 @@ def test_log_lines_are_json_with_the_sessions_id() -> None:
     record.session = "abc"
     line = json.loads(JsonLines().format(record))
     assert (line["level"], line["message"], line["session"]) == ("warning", "late by 3", "abc")
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def test_recordings_are_nobody_else_s_and_what_a_killed_server_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "from realtime.server.scratch import Scratch\nimport os\none = Scratch()\none.open()\n(one.folder / 'a.mp4').touch()\nos._exit(1)\n"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert await killed.wait() == 1
+    (left,) = found(tmp_path, "*/*.mp4")
+    async with serving() as client, serving(), Peer(client) as peer:  # each leaves the other's alone
+        assert not left.exists()
+        await peer.until(lambda: len(peer.pictures) > 5)
+        url = (await client.post(f"{peer.url}/recording")).headers["Location"]
+        await until(lambda: bool(found(tmp_path, "*/.*.part")))
+        (made,) = found(tmp_path, "*/.*.part")
+        assert made.parent.stat().st_mode & 0o077 == 0
+        await client.delete(f"{peer.url}/recording")
+        assert (await client.get(url)).status == 200
+    assert not found(tmp_path, "*")
+
+
+async def test_a_recording_that_fails_keeps_what_it_had_and_nobody_waits_for_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writing = Writer.picture
+
+    def fails(writer: Writer, picture: Any) -> None:
+        if writer.pictures == 40:
+            raise OSError(28, "No space left on device", "/somewhere/else")
+        writing(writer, picture)
+
+    monkeypatch.setattr(Writer, "picture", fails)
+    async with Peer(client) as peer:
+        await peer.until(lambda: len(peer.pictures) > 5)
+        url = (await client.post(f"{peer.url}/recording")).headers["Location"]
+        made = client.server.app[RECORDINGS].find(url.rpartition("/")[2].removesuffix(".mp4"))  # type: ignore[attr-defined]
+        await until(lambda: not made.going)
+        assert "No space" not in made.report()["trouble"]
+        assert "/" not in made.report()["trouble"]
+        assert made.report()["state"] == "failed"
+        count = len(peer.pictures)
+        await peer.until(lambda: len(peer.pictures) > count + 60)  # more than its queue holds
+        assert not [thread for thread in threading.enumerate() if "recording" in thread.name]
+        await problem(await client.delete(f"{peer.url}/recording"), 404, "unknown")  # it has left by itself
+        file = tmp_path / "kept.mp4"
+        file.write_bytes(await (await client.get(url)).read())
+        assert len(list(read_pictures(file))) == 40
+
+
+async def test_a_recording_does_not_keep_its_session(client: Client) -> None:
+    left: list[weakref.ref[Any]] = []
+
+    async def visit() -> None:
+        async with Peer(client) as peer:
+            await peer.until(lambda: len(peer.pictures) > 5)
+            left.extend(weakref.ref(session) for session in client.server.app[SESSIONS])  # type: ignore[attr-defined]
+            await client.post(f"{peer.url}/recording")
+            await client.delete(peer.url)
+
+    await visit()
+    assert len(left) == 1
+    await until(lambda: gc.collect() < 0 or left[0]() is None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -10,17 +9,19 @@ from aiohttp import web
 
 from engines.errors import ActorFault
 from realtime.server.enrolments import MOST_FILE
-from realtime.server.faults import InUse, RequestFault, UnknownRoute, WrongType
-from realtime.server.guard import OWNER, WHO, must_own
-from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE
-from realtime.server.speech import received
+from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownRoute, WrongType
+from realtime.server.guard import GUARD, OWNER, WHO, must_own
+from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE, UPLOADS
+from realtime.server.whip import default_actor
 from realtime.worker import Actors
 
 
 async def list_actors(request: web.Request) -> web.StreamResponse:
     """GET all actors, with what is known of them."""
-    actors = await asyncio.to_thread(_all, request.app[STORE])
-    body = {"actors": actors, "default": request.app[OPTIONS].actor, "may_add": request[WHO] == OWNER}
+    rights = request.app[GUARD].rights(request[WHO])
+    actors = await request.app[UPLOADS].run(_all, request.app[STORE])
+    shown = [actor for actor in actors if rights is None or rights.may_show(str(actor["name"]))]
+    body = {"actors": shown, "default": default_actor(request.app[OPTIONS].actor, rights), "may_add": request[WHO] == OWNER}
     return web.json_response(body)
 
 
@@ -36,8 +37,11 @@ def _all(store: Actors) -> list[dict[str, Any]]:
 
 async def preview(request: web.Request) -> web.StreamResponse:
     """GET a picture of an actor."""
-    folder = await asyncio.to_thread(request.app[STORE].find, request.match_info["actor"])
-    if not await asyncio.to_thread((folder / "preview.jpg").is_file):
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights and not rights.may_show(request.match_info["actor"]):
+        raise NotAllowed("You were not invited to see this actor.", "GET /v1/actors lists those whom you may.")
+    folder = await request.app[UPLOADS].run(request.app[STORE].find, request.match_info["actor"])
+    if not await request.app[UPLOADS].run((folder / "preview.jpg").is_file):
         raise UnknownRoute("This actor has no preview.")
     return web.FileResponse(folder / "preview.jpg")
 
@@ -51,12 +55,13 @@ async def add(request: web.Request) -> web.StreamResponse:
     kind = request.content_type
     if not (kind.startswith(("video/", "image/")) or kind == "application/octet-stream"):
         raise WrongType(f"An actor is made from video/* or image/*, not {kind}.", "Set the Content-Type to the file's.")
-    folder = await asyncio.to_thread(request.app[STORE].folder, name)
-    if name in await asyncio.to_thread(request.app[STORE].names) or await asyncio.to_thread(folder.exists):
+    folder = await request.app[UPLOADS].run(request.app[STORE].folder, name)
+    if name in await request.app[UPLOADS].run(request.app[STORE].names) or await request.app[UPLOADS].run(folder.exists):
         raise InUse(f"There is an actor called {name!r} already.", "Choose another name, or remove that one first.")
     enrolments = request.app[ENROLMENTS]
     enrolments.check_room()
-    file = await received(request, MOST_FILE)
+    uploads = request.app[UPLOADS]
+    file = await uploads.received(request, MOST_FILE, "actors")
     try:
         enrolment = enrolments.begin(name, file)
     except BaseException:
@@ -77,6 +82,6 @@ async def remove(request: web.Request) -> web.StreamResponse:
     name = request.match_info["actor"]
     if any(session.actor == name for session in request.app[SESSIONS]):
         raise InUse(f"{name} is in a session now.", "Try again when it has ended.")
-    await asyncio.to_thread(request.app[STORE].remove, name)
+    await request.app[UPLOADS].run(request.app[STORE].remove, name)
     request.app[ENGINE].forget(name)
     return web.Response(status=204)

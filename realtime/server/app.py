@@ -6,47 +6,64 @@ Every error leaves as an RFC 9457 problem with a stable code, never as a traceba
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import resource
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engines.errors import Fault
 from engines.pipeline import Pipeline
 from realtime.clock import Clock, WallClock
-from realtime.engine import Engine
+from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs
 from realtime.server import actors, child, speech, watch, whip
+from realtime.server.closed import hide
 from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
 from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
-from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE
+from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
+from realtime.server.scratch import Scratch
 from realtime.server.sessions import Sessions
 from realtime.server.surroundings import Surroundings
-from realtime.worker import Actors, Talks
+from realtime.server.uploads import Uploads
+from realtime.worker import Actors, Talks, shown_size
+
+log = logging.getLogger(__name__)
 
 MOST_OFFER = 64 << 10
+DESCRIPTORS = 1 << 16
+"""Files and connections that may be open at a time, where the system lets us have so many."""
+AT_ONCE = 32
+"""Connections that are accepted before others have their turn."""
+KEPT_S, LINGER_S = 75.0, 2.0
+"""For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
 PAGE = Path(__file__).with_name("page")
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
+WIRES_AGAIN_S = 30.0
+"""Seconds after which that is measured again, while there is no session; then twice as many."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=()",
     "Cache-Control": "no-cache",
 }
-WIRE_COST: web.AppKey[list[float]] = web.AppKey("wire", list)
+SCRATCH = web.AppKey("scratch", Scratch)
+WIRE_COST: web.AppKey[list[tuple[float, int]]] = web.AppKey("wire", list)
 
 
 def make_app(
@@ -58,12 +75,14 @@ def make_app(
     app[STORE], app[OPTIONS], app[CLOCK] = store, options, clock
     app[GUARD] = Guard(options, clock)
     app[METRICS] = Metrics(clock)
-    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor)
+    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest)
     app[WIRE_COST] = []
-    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice, options.idle_s, options.total_s)
-    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app))
+    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice_now, options.idle_s, options.total_s)
+    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
-    app[RECORDINGS] = Recordings(Path(tempfile.gettempdir()) / f"mytalk-recordings-{os.getpid()}-{id(app):x}")
+    app[UPLOADS] = Uploads(clock)
+    app[SCRATCH] = Scratch()
+    app[RECORDINGS] = Recordings(app[SCRATCH])
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
     app.on_response_prepare.append(_headers)
@@ -111,18 +130,25 @@ def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pi
     """Serve until Ctrl-C or SIGTERM. Prints "Serving on http://HOST:PORT" when ready. Raises Fault."""
     options = options or Options()
     store.find(options.actor)
+    if options.token:
+        hide()
     asyncio.run(_serve(make_app(store=store, options=options, pipeline=pipeline), options.host, port))
 
 
 async def _serve(app: web.Application, host: str, port: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most), most))
     for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, stop.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        loop.add_signal_handler(sign, _asked_to_end, stop, sign)
+    log.addFilter(_no_error_of_ours)
+    runner = web.AppRunner(
+        app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S, auto_decompress=False
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, backlog=AT_ONCE)
         try:
             await site.start()
         except OSError as error:
@@ -135,10 +161,34 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
         await runner.cleanup()
 
 
+def _asked_to_end(stop: asyncio.Event, sign: signal.Signals) -> None:
+    """End; who asks again does not wait for what is still being ended. What is left then, the next server removes."""
+    if stop.is_set():
+        os._exit(128 + sign)
+    stop.set()
+
+
+def _no_error_of_ours(record: logging.LogRecord) -> bool:
+    """Whether a line is to be written: what is no HTTP was answered as such, and strangers are not to fill the log with it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
+
+
 def _costs(app: web.Application) -> Costs | None:
     """What this machine was measured to need; None until it is known."""
     engine, wire = app[ENGINE].costs, app[WIRE_COST]
-    return Costs(engine, wire[0], _cores()) if engine and wire else None
+    width, height = app[ENGINE].size
+    return Costs(engine, wire[0][0], _cores(), width * height, wire[0][1]) if engine and wire else None
+
+
+def _pixels(app: web.Application, actor: str) -> tuple[int, int]:
+    """Of a picture of an actor: as it was enrolled, and as it is sent (blocking). Zeros where that cannot be said."""
+    try:
+        about = app[STORE].about(actor)
+    except Fault:
+        return 0, 0
+    size = int(about["width"]), int(about["height"])
+    shown = shown_size(size, app[OPTIONS].largest)
+    return size[0] * size[1], shown[0] * shown[1]
 
 
 def _cores() -> int:
@@ -148,6 +198,7 @@ def _cores() -> int:
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     set_encoders()
+    await asyncio.to_thread(app[SCRATCH].open)
     app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
     await app[ENGINE].start()
     await asyncio.to_thread(child.warm)
@@ -160,17 +211,25 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await app[ENROLMENTS].close()
+    app[UPLOADS].close()
     await app[RECORDINGS].close()
+    app[SCRATCH].close()
     await app[ENGINE].close()
 
 
 async def _measure_wires(app: web.Application) -> None:
     try:
         about = await asyncio.to_thread(app[STORE].about, app[OPTIONS].actor)
-        size = (int(about["width"]), int(about["height"]))
+        size = shown_size((int(about["width"]), int(about["height"])), app[OPTIONS].largest)
     except Fault:  # who asks for this actor will hear it
         size = (512, 512)
-    app[WIRE_COST].append(WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK]))
+    pause = WIRES_AGAIN_S
+    while True:
+        if not len(app[SESSIONS]) or not app[WIRE_COST]:  # the least counts: what the machine can, not what else it had to do just then
+            cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
+            app[WIRE_COST][:] = [min([(cost, size[0] * size[1]), *app[WIRE_COST]])]
+        await app[CLOCK].sleep_until(app[CLOCK].now() + pause)
+        pause = min(2 * pause, LONGEST_AGAIN_S)
 
 
 async def _end_sessions(app: web.Application) -> None:

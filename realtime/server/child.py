@@ -12,6 +12,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import struct
@@ -24,11 +25,13 @@ from typing import Any, BinaryIO
 
 from engines.errors import Fault
 from realtime.errors import MediaFault, fault_of
+from realtime.server.closed import leave_network
 
 log = logging.getLogger(__name__)
 
 MOST_MESSAGE = 1 << 20
 """Bytes of one message."""
+LEAST_DATA = 1 << 30
 Say = Callable[[bytes], None]
 """How a child sends a message; blocks while nobody takes them."""
 _HEADER = struct.Struct("<cI")
@@ -41,6 +44,8 @@ class Limits:
 
     memory: int
     """Bytes of address space, of which libraries reserve much that they never touch."""
+    data: int
+    """Bytes of it that can be written, at most; half of what is free then, where that is less, but no less than `LEAST_DATA`."""
     cpu_s: int
     """Seconds of processor time."""
     output: int
@@ -130,11 +135,25 @@ def _run(pipe: Connection, limits: Limits, work: Callable[..., None], file: Path
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     os.nice(limits.nice)
-    most = {resource.RLIMIT_AS: limits.memory, resource.RLIMIT_CPU: limits.cpu_s, resource.RLIMIT_FSIZE: limits.output}
+    leave_network()
+    with contextlib.suppress(OSError):  # the first that the kernel ends where memory is short
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    data = max(LEAST_DATA, min(limits.data, _free() // 2))
+    most = {resource.RLIMIT_AS: limits.memory, resource.RLIMIT_DATA: data, resource.RLIMIT_CPU: limits.cpu_s}
+    most |= {resource.RLIMIT_FSIZE: limits.output}
     for what, value in (most | {resource.RLIMIT_CORE: 0}).items():
         resource.setrlimit(what, (value, value))
     with contextlib.suppress(BrokenPipeError), os.fdopen(pipe.fileno(), "wb", closefd=False) as out:
         _work(out, work, file, args)
+
+
+def _free() -> int:
+    """Bytes of memory that nobody needs now."""
+    try:
+        found = re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        found = None
+    return int(found[1]) << 10 if found else 1 << 40
 
 
 def _work(out: BinaryIO, work: Callable[..., None], file: Path, args: tuple[Any, ...]) -> None:

@@ -15,12 +15,13 @@ from realtime.errors import MediaFault, problem
 from realtime.media import VIDEOS, probe
 from realtime.server.child import Limits, Say, start, unnamed
 from realtime.server.faults import Busy, UnknownItem
+from realtime.server.pictures import MOST_PIXELS, pixels_of
 from realtime.worker import Actors
 
 MOST_FILE = 512 << 20
 LONGEST_S = 300.0
 """Seconds that an actor's video may last."""
-LIMITS = Limits(memory=12 << 30, cpu_s=1200, output=1 << 30, nice=10)
+LIMITS = Limits(memory=12 << 30, data=4 << 30, cpu_s=1200, output=1 << 30, nice=10)
 """OpenVINO reserves some GiB that it never touches."""
 WALL_S = 1800.0
 """Seconds after which an enrolment is given up."""
@@ -117,6 +118,11 @@ class Enrolments:
             enrolment.state, enrolment.problem = "failed", problem(fault)
 
 
+def _check_pixels(count: int | None) -> None:
+    if (count or 0) > MOST_PIXELS:
+        raise MediaFault(f"The picture has more than {MOST_PIXELS // 10**6} megapixels.", "Send a smaller one.")
+
+
 def work(say: Say, file: Path, store: Actors, name: str) -> None:
     """In a child: enrol the person of a file under this name, and say how it goes."""
     from engines.portrait import preview
@@ -131,7 +137,9 @@ def work(say: Say, file: Path, store: Actors, name: str) -> None:
         if pictures % 10 == 0:
             tell(pictures=pictures)
 
+    _check_pixels(pixels_of(file))
     info = probe(file, VIDEOS)
+    _check_pixels(info.size and info.size[0] * info.size[1])
     if info.kind == "sound":
         raise MediaFault("The file has no pictures.", "Send a video or a photo of a face.")
     if (info.seconds or 0) > LONGEST_S:

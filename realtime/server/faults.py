@@ -74,6 +74,14 @@ class TooLarge(Fault):
     status = 413
 
 
+class TooSlow(Fault):
+    """A body that does not come."""
+
+    code = "too-slow"
+    status = 408
+    again = True
+
+
 class NotHere(Fault):
     """A method that this resource does not have."""
 

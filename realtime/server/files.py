@@ -29,7 +29,7 @@ SOON = 2 * timeline.WIRE_RATE
 """Samples before whose end the next file is opened: files that wait are files, neither memory nor processes."""
 WITHIN_S = 20.0
 """A file of which so long nothing can be read is given up."""
-LIMITS = Limits(memory=2 << 30, cpu_s=300, output=0)
+LIMITS = Limits(memory=2 << 30, data=1 << 30, cpu_s=300, output=0)
 _PIECE = timeline.WIRE_RATE  # samples in a message, at most
 
 

@@ -8,15 +8,16 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
 from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import fault_of, problem
-from realtime.server.faults import Internal, NotAllowed, NotHere, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
+from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
 from realtime.server.options import Options, is_loopback, link_of
+from realtime.server.rates import Rates
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,12 @@ JOIN_S = 60.0
 GUEST_S = 12 * 3600.0
 """A browser that joined may come back for so long."""
 MOST_JOINS = 1000
+SESSIONS_AT_ONCE = 4
+"""Of a guest, where its invitation does not say."""
+REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 100, 100, 1.0
+"""Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
+OFFERS, OFFERS_AT_ONCE = 20, 10
+"""The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
@@ -38,11 +45,28 @@ _CORS = {
 _SHOWN = "Location, Link, ETag, Accept-Patch, Retry-After, Access-Control-Allow-Methods"
 
 
+@dataclass(frozen=True)
+class Rights:
+    """What whoever was invited may do."""
+
+    actors: frozenset[str] | None = None
+    """With whom it may talk; None: with all."""
+    recording: bool = True
+    """Whether it may record its sessions."""
+    sessions: int = SESSIONS_AT_ONCE
+    """How many it may have at a time."""
+
+    def may_show(self, actor: str) -> bool:
+        """Whether it may talk with an actor."""
+        return self.actors is None or actor in self.actors
+
+
 @dataclass
 class _Guest:
     until: float
     sessions: int | None
     """How many more it may begin; None: any number."""
+    rights: Rights
 
 
 class Guard:
@@ -50,37 +74,44 @@ class Guard:
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self.options, self._clock = options, clock
-        self._joins: dict[str, float] = {}
+        self.requests = Rates(clock, REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S)
+        self.offers = Rates(clock, OFFERS, OFFERS_AT_ONCE, PATIENCE_S)
+        self._joins: dict[str, tuple[float, Rights]] = {}
         self._guests: dict[str, _Guest] = {}
 
-    def join_token(self) -> str:
+    def join_token(self, rights: Rights) -> str:
         """A new token with which one browser may join, once, soon. Raises TooMany."""
         now = self._clock.now()
-        self._joins = {join: until for join, until in self._joins.items() if until > now}
+        self._joins = {join: (until, rights) for join, (until, rights) in self._joins.items() if until > now}
         if len(self._joins) >= MOST_JOINS:
             raise TooMany("Too many join tokens wait to be used.", f"They are void after {JOIN_S:.0f} s.")
         join = secrets.token_urlsafe(24)
-        self._joins[join] = now + JOIN_S
+        self._joins[join] = now + JOIN_S, rights
         return join
 
     def redeem(self, join: str, sessions: int | None = None) -> str:
-        """A guest's key for a join token, which is used up by that. Raises WrongSecret."""
-        found = next((known for known in self._joins if hmac.compare_digest(known.encode(), join.encode())), None)
-        if found is None or self._joins.pop(found) < self._clock.now():
+        """A guest's key for a join token, which is used up by that. Raises WrongSecret, and RequestFault for what cannot be one."""
+        if not join.isascii():
+            raise RequestFault("The join token has characters that none has.", "Send it as it was given out.")
+        found = next((known for known in self._joins if _same(known, join)), None)
+        until, rights = self._joins.pop(found) if found else (0.0, Rights())
+        if found is None or until < self._clock.now():
             raise WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
         now = self._clock.now()
         self._guests = {key: guest for key, guest in self._guests.items() if guest.until > now}
         key = secrets.token_urlsafe(24) if sessions is None else found
-        self._guests[key] = _Guest(now + GUEST_S, sessions)
+        self._guests[key] = _Guest(now + GUEST_S if sessions is None else until, sessions, rights)
         return key
 
     def who(self, request: web.Request) -> str:
-        """OWNER, or the key of a guest. Raises WrongSecret for anybody else."""
+        """OWNER, or the key of a guest. Raises WrongSecret for anybody else, and RequestFault for what cannot be a secret."""
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        if not given.isascii():
+            raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
         if not self.options.token:
             return OWNER
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "bearer" and given:
-            if hmac.compare_digest(given.encode(), self.options.token.encode()):
+            if _same(given, self.options.token):
                 return OWNER
             if given in self._joins and (request.method, request.path) == ("POST", "/v1/sessions"):
                 return self.redeem(given, sessions=1)
@@ -91,8 +122,13 @@ class Guard:
             raise WrongSecret("This server needs a secret.", "Send it as Authorization: Bearer TOKEN, or join with a join token.")
         return given
 
+    def visitor(self, request: web.Request) -> str:
+        """Who asks, as far as it matters for how often: a guest, or an address."""
+        given = request.cookies.get(COOKIE, "")
+        return given if given in self._guests else str(request.remote)
+
     def begins(self, who: str) -> None:
-        """Somebody begins a session. Raises NotAllowed for a guest who may not."""
+        """Somebody begins a session; `began` says whether it did. Raises NotAllowed for a guest who may not."""
         guest = self._guests.get(who)
         if guest is None or guest.sessions is None:
             return
@@ -100,10 +136,51 @@ class Guard:
             raise NotAllowed("This join token was for one session.", "Ask for a new one.")
         guest.sessions -= 1
 
+    def began(self, who: str, so: bool) -> None:
+        """Whether a session that somebody was to begin was begun: a join token is used up by that only."""
+        guest = self._guests.get(who)
+        if guest is not None and guest.sessions is not None:
+            guest.sessions += not so
+            guest.until = self._clock.now() + GUEST_S if so else guest.until
+
+    def rights(self, who: str) -> Rights | None:
+        """What a guest may do; None for the owner, who may do all."""
+        guest = self._guests.get(who)
+        return guest.rights if guest else None
+
     def origin_allowed(self, request: web.Request) -> bool:
         """Whether the page that asks, if it is one, is ours or one of those that were named."""
         origin = request.headers.get("Origin")
-        return origin is None or origin in self.options.origins or urlsplit(origin).netloc == request.host
+        return origin is None or origin in self.options.origins or _parts(origin, "Origin").netloc == request.host
+
+    def foreign(self, request: web.Request) -> bool:
+        """Whether a browser says that another site's page asks, in a way that bears no Origin. Links to the page are no such way."""
+        if (
+            request.headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site")
+            or request.headers.get("Origin") in self.options.origins
+        ):
+            return False
+        return not (request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET" and request.path == "/")
+
+
+def by_tls(request: web.Request) -> bool:
+    """Whether a browser asks over TLS, which may end at a proxy before us."""
+    return request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+
+
+def _same(given: str, known: str) -> bool:
+    """Whether two secrets are the same, in a time that says nothing of where they are not."""
+    return hmac.compare_digest(given.encode(), known.encode())
+
+
+def _parts(address: str, header: str) -> SplitResult:
+    """An address in its parts. Raises RequestFault for what is none."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018  it is read when it is asked for
+    except ValueError as error:
+        raise RequestFault(f"The header {header} is no address.", "Send it as a browser does.") from error
+    return parts
 
 
 GUARD = web.AppKey("guard", Guard)
@@ -123,12 +200,14 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
         return _problem(_http_fault(error), error.headers.get("Allow"))
     except ConnectionError:  # whoever asked has gone
         raise
+    except web.RequestPayloadError:
+        return _problem(RequestFault("The body is not encoded as its headers say.", "Send it as it is, without Content-Encoding."))
     except OSError as error:
         if (mended := fault_of(error)) is None:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.rel_url.raw_path)  # quoted, so that it is one line of the log
         return _problem(mended or Internal("Something went wrong in the server.", "See its log."))
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return _problem(Internal("Something went wrong in the server.", "See its log."))
 
 
@@ -136,7 +215,10 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
 async def stand_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in who may come in."""
     guard = request.app[GUARD]
-    host = urlsplit(f"//{request.host}").hostname or ""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":  # a little of it may be made of a lot
+        raise RequestFault("Bodies are taken as they are, not encoded.", "Send it without Content-Encoding.")
+    await guard.requests.pace(guard.visitor(request))
+    host = _parts(f"//{request.host}", "Host").hostname or ""
     if guard.options.loopback and not is_loopback(host):
         raise NotAllowed(
             f"This server answers for this machine only, not for {host!r}.",
@@ -146,6 +228,8 @@ async def stand_guard(request: web.Request, handler: Handler) -> web.StreamRespo
         raise NotAllowed(
             "Another site's page may not use this server.", "Use the server's own page or a program, or name the site in --origins."
         )
+    if guard.options.loopback and guard.foreign(request):
+        raise NotAllowed("Another site's page may not use this server.", "Use the server's own page or a program.")
     missing = request.match_info.http_exception
     if request.method == "OPTIONS" and isinstance(missing, web.HTTPMethodNotAllowed):
         return _preflight(request, sorted(missing.allowed_methods | {"OPTIONS"}))
@@ -166,6 +250,7 @@ def cors(request: web.Request, response: web.StreamResponse) -> None:
     if origin in request.app[GUARD].options.origins:
         response.headers["Access-Control-Allow-Origin"] = str(origin)
         response.headers["Access-Control-Expose-Headers"] = _SHOWN
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.headers["Vary"] = "Origin"
 
 
@@ -175,7 +260,7 @@ def _preflight(request: web.Request, methods: list[str]) -> web.Response:
         response.headers["Accept-Post"] = "application/sdp"
         with contextlib.suppress(WrongSecret):  # who may begin learns of the ICE servers before the first offer
             request.app[GUARD].who(request)
-            for server in request.app[GUARD].options.ice:
+            for server in request.app[GUARD].options.ice_now():
                 response.headers.add("Link", link_of(server))
     return response
 
@@ -197,4 +282,7 @@ def _problem(fault: Fault, allow: str | None = None) -> web.Response:
         headers["Retry-After"] = "5"
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="mytalk"'
-    return web.json_response(body, status=body["status"], content_type="application/problem+json", headers=headers)
+    response = web.json_response(body, status=body["status"], content_type="application/problem+json", headers=headers)
+    if body["status"] == 408:
+        response.force_close()
+    return response

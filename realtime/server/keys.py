@@ -11,6 +11,7 @@ from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
 from realtime.server.sessions import Sessions
+from realtime.server.uploads import Uploads
 from realtime.worker import Actors
 
 SESSIONS = web.AppKey("sessions", Sessions)
@@ -20,4 +21,5 @@ OPTIONS = web.AppKey("options", Options)
 CLOCK = web.AppKey("clock", Clock)
 METRICS = web.AppKey("metrics", Metrics)
 RECORDINGS = web.AppKey("recordings", Recordings)
+UPLOADS = web.AppKey("uploads", Uploads)
 ENROLMENTS = web.AppKey("enrolments", Enrolments)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import ipaddress
 import re
+import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiortc import RTCIceServer
 
 from engines.actor import BUILT_IN
+from realtime.clock import unix_time
 from realtime.errors import SettingsFault
 from realtime.settings import Settings
 
 LEAST_TOKEN = 16
 """Characters of a secret, at least."""
+LONGEST_S, SPARE_S = 24 * 3600.0, 600.0
+"""For so long credentials of TURN servers are good at most; for so long beyond a session."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,18 @@ class Options:
     origins: tuple[str, ...] = ()
     """Origins of other sites whose pages may use this server, each as a browser says it: https://example.org."""
     ice: tuple[RTCIceServer, ...] = ()
+    turn_secret: str = field(default="", repr=False)
+    """The secret that TURN servers without a name and password share with us."""
+    largest: int = 1280
+    """No side of live pictures has more pixels; larger actors are scaled."""
     idle_s: float = 1800.0
     total_s: float = 14400.0
 
     def __post_init__(self) -> None:
         if self.token and len(self.token) < LEAST_TOKEN:
             raise SettingsFault(f"The token is shorter than {LEAST_TOKEN} characters.", "Take a random one: openssl rand -hex 24")
+        if not self.token.isascii():
+            raise SettingsFault("The token has letters beyond ASCII, which no header carries.", "Take a random one: openssl rand -hex 24")
         if not self.token and not is_loopback(self.host):
             raise SettingsFault(
                 f"Other machines may reach {self.host}: a secret is needed.",
@@ -48,6 +60,8 @@ class Options:
                 raise SettingsFault(f"{origin!r} is not an origin.", "Write it as a browser does: https://example.org, without a slash.")
         if self.idle_s <= 0 or self.total_s <= 0:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
+        if not 64 <= self.largest <= 4096:
+            raise SettingsFault("The longest side of live pictures has 64 to 4096 pixels.", "Leave it out for 1280.")
         if self.max_sessions is not None and self.max_sessions < 1:
             raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
 
@@ -55,6 +69,23 @@ class Options:
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return is_loopback(self.host)
+
+    def ice_now(self) -> tuple[RTCIceServer, ...]:
+        """The ICE servers as somebody is told of them now; what opens a TURN server ends with the longest session."""
+        until = round(unix_time() + min(self.total_s, LONGEST_S) + SPARE_S)
+        return tuple(
+            _until(server, until, self.turn_secret)
+            if self.turn_secret and str(server.urls).startswith("turn") and not server.username
+            else server
+            for server in self.ice
+        )
+
+
+def _until(server: RTCIceServer, until: int, secret: str) -> RTCIceServer:
+    """A TURN server with credentials that end at a time, as coturn's `use-auth-secret` and the like check them."""
+    name = f"{until}:{secrets.token_hex(4)}"
+    credential = base64.b64encode(hmac.digest(secret.encode(), name.encode(), "sha1")).decode()
+    return RTCIceServer(urls=server.urls, username=name, credential=credential)
 
 
 def is_loopback(host: str) -> bool:
@@ -67,14 +98,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def ice_servers(text: str) -> tuple[RTCIceServer, ...]:
-    """STUN and TURN servers from a list with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT?transport=tcp. Raises SettingsFault."""
+def ice_servers(text: str, secret: str = "") -> tuple[RTCIceServer, ...]:
+    """STUN and TURN servers from a list with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT?transport=tcp; with a secret also
+    turn:HOST:PORT. Raises SettingsFault."""
     servers = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         found = re.fullmatch(r"(stuns?|turns?):(?:([^:@]+):([^@]+)@)?([\w.\-\[\]:]+)(\?transport=(?:udp|tcp))?", item)
-        if found is None or (found[1].startswith("turn") != (found[2] is not None)):
+        if found is None or (not found[1].startswith("turn") if found[2] else found[1].startswith("turn") and not secret):
             raise SettingsFault(
-                f"{item!r} is not an ICE server.", "Write stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT, with commas between several."
+                f"{item!r} is not an ICE server.",
+                "Write stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT, with commas between several; turn:HOST:PORT needs --turn-secret.",
             )
         servers.append(RTCIceServer(urls=f"{found[1]}:{found[4]}{found[5] or ''}", username=found[2], credential=found[3]))
     return tuple(servers)
@@ -94,7 +127,9 @@ def options_of(settings: Settings) -> Options:
         max_sessions=settings.sessions or None,
         token=settings.token,
         origins=tuple(filter(None, (origin.strip() for origin in settings.origins.split(",")))),
-        ice=ice_servers(settings.ice),
+        ice=ice_servers(settings.ice, settings.turn_secret),
+        turn_secret=settings.turn_secret,
+        largest=settings.largest,
         idle_s=settings.idle,
         total_s=settings.limit,
     )

@@ -15,8 +15,10 @@ from OpenSSL import SSL
 
 from engines.frames import Picture
 from realtime.clock import Clock
+from realtime.server.candidates import Candidates, own_networks
 from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
+from realtime.server.internals import bound
 from realtime.server.sdp import fragment_of, offer_of, open_ended
 from realtime.server.senders import tell
 from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
@@ -25,8 +27,10 @@ from realtime.timeline import TICK_S, Float
 log = logging.getLogger(__name__)
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
-CONNECT_S = 20.0
+CONNECT_S = 8.0
 """A peer that has not connected after so long is let go."""
+CLOSE_S = 5.0
+"""A connection whose closing takes longer is left to itself."""
 SHOWN_S = 0.015
 """By so much a picture is told to be older than it is. A browser holds a picture to be shown when its compositor takes it, which is
 one or two refreshes early, and only sets right what is more than 30 ms apart: pictures that it once held back would stay late."""
@@ -66,6 +70,8 @@ class Peer:
         self._pictures, self._sounds = PictureTrack(clock), SoundTrack(clock)
         self._zero: int | None = None  # NTP time at which media time was 0
         self._username = ""
+        self._ice = ice
+        self._candidates = Candidates(())
         self._expecting: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -73,11 +79,12 @@ class Peer:
         """Answer an offer (SDP): pictures go out, sound both ways. Raises OfferFault and UnfitOffer."""
         connection = self._connection
         known = offer_of(offer)
-        self._username = known.username
+        self._username, self._candidates = known.username, Candidates(own_networks(self._ice))
         connection.on("track", self._track)
         connection.on("connectionstatechange", self._changed)
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer), "offer"))
+            await connection.setRemoteDescription(RTCSessionDescription(open_ended(offer, self._candidates), "offer"))
+            bound(connection, self._clock)
             connection.addTrack(self._pictures)
             if known.sound:
                 connection.addTrack(self._sounds)
@@ -86,7 +93,7 @@ class Peer:
                 if transceiver.kind == "video" or self._hear is None:
                     transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
                 track = self._pictures if transceiver.kind == "video" else self._sounds
-                tell(transceiver.sender, partial(self._media_ntp, track))
+                tell(transceiver.sender, partial(self._media_ntp, track), self._clock)
             prefer(connection)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # the peer's border: aiortc raises anything at an odd offer
@@ -128,7 +135,7 @@ class Peer:
         fragment = fragment_of(text)
         if (match == "*" and fragment.username != self._username) or (fragment.username and fragment.username != self._username):
             raise NoRestart("ICE cannot be restarted here.", "Begin a new session: it is there in a moment.")
-        for candidate in fragment.candidates:
+        for candidate in filter(self._candidates.take, fragment.candidates):
             await self._connection.addIceCandidate(candidate)
 
     async def close(self) -> None:
@@ -141,7 +148,11 @@ class Peer:
             await asyncio.gather(self._expecting, return_exceptions=True)
         self._pictures.stop()
         self._sounds.stop()
-        await self._connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._connection.close()
+        except TimeoutError:
+            log.warning("peer %s did not close in %.0f s: it is left", self.name, CLOSE_S)
 
     async def _expect(self) -> None:
         await self._clock.sleep_until(self._clock.now() + CONNECT_S)

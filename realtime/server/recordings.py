@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import secrets
@@ -15,9 +14,11 @@ import numpy as np
 
 from engines.errors import Fault
 from engines.frames import Picture
-from realtime.errors import StorageFault, fault_of
+from realtime.errors import StorageFault, fault_of, without_folders
 from realtime.server.faults import InUse, TooMany, UnknownItem
+from realtime.server.scratch import Scratch
 from realtime.server.session import Session
+from realtime.server.surroundings import Outlet
 from realtime.timeline import TICK_S, WIRE_TICK, Float
 from realtime.writer import Writer
 
@@ -30,6 +31,7 @@ MOST = 16
 AT_ONCE = 2
 """Recordings that are made at a time: each costs a fifth of a core."""
 _QUEUE = 50  # ticks that may wait for the disk; a tick that finds no room keeps its sound's place, and the last picture
+_LOOK_S = 0.1
 _SILENCE = np.zeros(WIRE_TICK, np.float32)
 
 
@@ -37,21 +39,25 @@ class Recording:
     """One session's ticks into a file, in a thread of its own. An `surroundings.Outlet`: it never makes a tick wait."""
 
     def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
-        self.name, self.path, self.session = path.stem, path, session
+        self.name, self.path = path.stem, path
+        self.session, self.actor, self.owner = session.name, session.actor, session.owner
+        self._outlets: list[Outlet] | None = session.outlets  # not the session: that ends, and recordings stay
         self.seconds = 0.0
         self.left_out = 0
         """Ticks that found the disk too slow."""
         self.fault: Fault | None = None
         self._size = size
         self._first: int | None = None
-        self._ticks: queue.Queue[tuple[int, Float, Picture | None] | None] = queue.Queue(_QUEUE)
+        self._ticks: queue.Queue[tuple[int, Float, Picture | None]] = queue.Queue(_QUEUE)
+        self._over = False
+        self._done, self._loop = asyncio.Event(), asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write, daemon=True, name=f"recording {self.name}")
         self._thread.start()
 
     @property
     def going(self) -> bool:
         """Whether it is still being made."""
-        return self._thread.is_alive()
+        return not self._done.is_set()
 
     def say(self, tick: int, sound: Float) -> None:
         """See `surroundings.Outlet.say`: it comes again with its picture."""
@@ -61,6 +67,9 @@ class Recording:
         self._first = tick if self._first is None else self._first
         at = tick - self._first
         if at * TICK_S >= LONGEST_S:
+            self.finish()
+            return
+        if self.fault is not None:
             self.finish()
             return
         try:
@@ -76,21 +85,41 @@ class Recording:
         self.finish()
 
     def finish(self) -> None:
-        """No more ticks."""
-        if self in self.session.outlets:
-            self.session.outlets.remove(self)
-        threading.Thread(target=self._ticks.put, args=(None,), daemon=True).start()
+        """No more ticks. Twice is once."""
+        if self._outlets is not None and self in self._outlets:
+            self._outlets.remove(self)
+        self._outlets, self._over = None, True
+
+    @property
+    def attached(self) -> bool:
+        """Whether ticks still come."""
+        return self._outlets is not None
 
     async def wait(self) -> None:
         """Until the file is whole."""
-        await asyncio.to_thread(self._thread.join)
+        await self._done.wait()
+
+    def _next(self) -> tuple[int, Float, Picture | None] | None:
+        """The next tick; None after the last. Nobody waits with it for a place in the queue, which may be full."""
+        while True:
+            try:
+                return self._ticks.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if self._over:
+                    return None
 
     def _write(self) -> None:
         try:
-            with Writer(self.path, self._size) as writer:
+            self._write_file()
+        finally:
+            self._loop.call_soon_threadsafe(self._done.set)
+
+    def _write_file(self) -> None:
+        try:
+            with Writer(self.path, self._size, kept=True) as writer:
                 last: Picture | None = None
                 at = 0
-                while (tick := self._ticks.get()) is not None:
+                while (tick := self._next()) is not None:
                     number, sound, picture = tick
                     picture = picture if picture is not None else last
                     if picture is None:
@@ -106,18 +135,18 @@ class Recording:
                     self.seconds = writer.pictures * TICK_S
         except OSError as error:
             self.fault = fault_of(error) or StorageFault(f"The recording cannot be written: {error.strerror}.")
-            log.warning("%s", self.fault, extra={"session": self.session.name})
+            log.warning("%s", self.fault, extra={"session": self.session})
         except Exception:  # the thread's border: a recording that fails never ends a session
             self.fault = StorageFault("The recording cannot be written.", "See the server's log.")
-            log.exception("a recording fails", extra={"session": self.session.name})
+            log.exception("a recording fails", extra={"session": self.session})
 
     def report(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "name": self.name,
-            "session": self.session.name,
+            "session": self.session,
             "state": "recording" if self.going else "failed" if self.fault else "ready",
-            "trouble": self.fault.message if self.fault else None,
+            "trouble": without_folders(self.fault.message) if self.fault else None,
             "seconds": round(self.seconds, 2),
             "left_out": self.left_out,
             "url": f"/v1/recordings/{self.name}.mp4",
@@ -125,10 +154,10 @@ class Recording:
 
 
 class Recordings:
-    """All recordings of a server, in a folder of its own."""
+    """All recordings of a server, in its folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._all: dict[str, Recording] = {}
 
     def begin(self, session: Session) -> Recording:
@@ -139,18 +168,17 @@ class Recordings:
             raise TooMany(f"{AT_ONCE} recordings are being made already.", "Wait until one has ended.")
         if (size := session.size) is None:
             raise InUse("This session shows nothing yet.", "Try again in a moment.")
-        self._folder.mkdir(parents=True, exist_ok=True)
         done = [name for name, recording in self._all.items() if not recording.going]
         for name in done[: max(0, len(self._all) - MOST + 1)]:
             self.remove(name)
-        recording = Recording(self._folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
+        recording = Recording(self._scratch.folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
         session.outlets.append(recording)
         return recording
 
     def of(self, session: Session) -> Recording | None:
         """The recording that is being made of a session, if any."""
-        return next((one for one in self._all.values() if one.session is session and one in session.outlets), None)
+        return next((one for one in self._all.values() if one.session == session.name and one.attached), None)
 
     def find(self, name: str) -> Recording:
         """A recording by its name. Raises UnknownItem."""
@@ -173,5 +201,3 @@ class Recordings:
         for recording in list(self._all.values()):
             await recording.wait()
             recording.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()

@@ -18,6 +18,7 @@ from av import AudioFrame
 from engines.errors import Fault
 from engines.frames import Picture
 from realtime import timeline
+from realtime.errors import without_folders
 from realtime.pacer import Kind, Pacer
 from realtime.server.faults import Busy, UnknownSession
 from realtime.server.files import Files
@@ -46,7 +47,7 @@ class Session:
         self.name, self.actor, self.owner = name, actor, owner
         self._around, self._clock, self._engine, self._on_end = around, around.clock, around.engine, ended
         self._log = logging.LoggerAdapter(logging.getLogger(__name__), {"session": name})
-        self.peer = Peer(around.clock, around.ice, self._left, self._hear)
+        self.peer = Peer(around.clock, around.ice(), self._left, self._hear)
         """Who began it."""
         self.viewers: dict[str, Peer] = {}
         self.followers: set[Follower] = set()
@@ -61,12 +62,13 @@ class Session:
         self._pacer: Pacer | None = None
         self._talk = 0
         self._open = False  # the engine has the conversation
-        self._sequence = 0
+        self._sequence = self._broken_off = 0  # ticks that the engine was given; how many of them were broken off last
         self._answers = 0
         self._leaving = Leaving(self.outlets, self._shown)
         self._cut: Float | None = None  # the first tick of live speech that was dropped, where the next is not taken yet
         self._speaking: Stream | None = None  # whose sound left last
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
         self._figures = Figures()
         self.underruns = 0
@@ -84,7 +86,7 @@ class Session:
 
     def begin(self) -> None:
         """Begin the conversation: from now on ticks leave to all outlets."""
-        self._talk = self._engine.open(self.actor, self)
+        self._talk = self._engine.open(self.actor, self, self.owner)
         self._tasks += [
             asyncio.create_task(self._run(), name=f"ticks {self.name}"),
             asyncio.create_task(self._files.run(), name=f"files {self.name}"),
@@ -95,7 +97,7 @@ class Session:
         """Answer the offer of a peer that only watches and listens. Raises OfferFault and Busy."""
         if len(self.viewers) >= VIEWERS:
             raise Busy(f"{VIEWERS} viewers watch this session already.", "Wait until one has left.")
-        viewer = Peer(self._clock, self._around.ice, self._left)
+        viewer = Peer(self._clock, self._around.ice(), self._left)
         self.viewers[viewer.name] = viewer
         try:
             answer = await viewer.answer(offer)
@@ -153,11 +155,14 @@ class Session:
         self._files.clear()
         flying = [speech.stream for speech in self._leaving.asked if speech.stream]
         streams = dict.fromkeys([*([self._speaking] if self._speaking else []), *flying, *self._streams.clear()])
+        if not streams and self._broken_off == self._sequence:
+            return Interrupted(0.0, 0.0)  # nothing was said since the last time
         if self._microphone:
             self._microphone.clear()
         self._to_engine = ToEngine()
-        if self._open:
+        if self._open and self._broken_off != self._sequence:  # else it has been given nothing since the last time
             self._engine.interrupt(self._talk)
+            self._broken_off = self._sequence
         self._leaving.hush()
         self._speaking = self._cut = None
         heard = dropped = 0
@@ -169,6 +174,11 @@ class Session:
                 follower.interrupted(stream, played, gone)
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
+
+    @property
+    def refusal(self) -> Fault | None:
+        """Why the engine does not go on with it, if so."""
+        return self._refusal
 
     @property
     def trouble(self) -> Fault | None:
@@ -208,7 +218,7 @@ class Session:
             "id": self.name,
             "actor": self.actor,
             "state": self.state.value,
-            "trouble": self.trouble.message if self.trouble else None,
+            "trouble": without_folders(self.trouble.message) if self.trouble else None,
             "microphone": self.hears,
             "viewers": len(self.viewers),
             "generation": self.generation,
@@ -239,7 +249,7 @@ class Session:
         else:
             self._pacer.reset()
             self._streams.give_back(self._leaving.renew())
-        self._sequence = self._answers = 0
+        self._sequence = self._answers = self._broken_off = 0
         self._to_engine = ToEngine()
         self._open = True
 
@@ -393,4 +403,10 @@ class Session:
     def _later(self, closing: Any) -> None:
         """Close from within one of the tasks that closing cancels."""
         task = asyncio.get_running_loop().create_task(closing)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._log.error("does not close as it should", exc_info=error)

@@ -6,9 +6,10 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 
+from realtime.engine import CrashFault
 from realtime.load import Costs
-from realtime.server.faults import Full, UnknownSession
-from realtime.server.peer import Peer
+from realtime.server.faults import Busy, Full, UnknownSession
+from realtime.server.peer import CONNECT_S, Peer
 from realtime.server.session import Session
 from realtime.server.surroundings import Surroundings
 
@@ -16,15 +17,28 @@ MEASURING_S = 15.0
 """Who asks for a second session before the machine was measured waits at most so long."""
 
 
+KEPT = 100
+"""Of so many sessions that ended the engine it is known that they did."""
+
+
 class Sessions:
     """All sessions by name. Those that end, by themselves or not, are gone from here.
 
-    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time.
+    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time. `pixels` says of
+    how many a picture of an actor is made: as it was enrolled, and as it is sent.
     """
 
-    def __init__(self, around: Surroundings, most: int | None, costs: Callable[[], Costs | None]) -> None:
-        self._around, self._most, self._costs = around, most, costs
+    def __init__(
+        self,
+        around: Surroundings,
+        most: int | None,
+        costs: Callable[[], Costs | None],
+        pixels: Callable[[str], tuple[int, int]] = lambda actor: (0, 0),
+    ) -> None:
+        self._around, self._most, self._costs, self._pixels = around, most, costs, pixels
+        self._sizes: dict[str, tuple[int, int]] = {}  # of each session
         self._all: dict[str, Session] = {}
+        self._refused: dict[str, CrashFault] = {}
         self.refused = 0
         """Sessions and viewers that there was no room for."""
 
@@ -48,25 +62,44 @@ class Sessions:
         return sum(1 + len(session.viewers) for session in self)
 
     def find(self, name: str) -> Session:
-        """A session by its name. Raises UnknownSession."""
+        """A session by its name. Raises UnknownSession, and CrashFault for one that was ended for that."""
+        if name in self._refused:
+            raise self._refused[name]
         if (session := self._all.get(name)) is None:
             raise UnknownSession("There is no such session, or it has ended.", "Begin one with POST /v1/sessions.")
         return session
 
-    async def open(self, actor: str, offer: str, owner: str = "") -> tuple[Session, str]:
-        """A new session and the answer to its peer's offer. Raises Full and OfferFault."""
+    async def open(self, actor: str, offer: str, owner: str = "", most: int | None = None) -> tuple[Session, str]:
+        """A new session and the answer to its peer's offer. `most` is how many its owner may have at a time, of which others' room is left
+        in any case. Raises Full, Busy and OfferFault."""
         if self._all and self._most is None:
             await self._measured()
-        if len(self._all) >= self.capacity or (len(self._all) and not self._room(1)):
+        await self._others_connected()
+        mine = sum(session.owner == owner for session in self)
+        if most is not None and mine >= min(most, max(1, (self.capacity + 1) // 2)):
+            raise Busy(f"You have {mine} sessions already, as many as you may at a time.", "End one.")
+        pixels = await asyncio.to_thread(self._pixels, actor)
+        if len(self._all) >= self.capacity or (len(self._all) and not self._room(pixels, beside=True)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
         session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone)
         self._all[session.name] = session
+        self._sizes[session.name] = pixels
         try:
             return session, await session.answer(offer)
         except BaseException:
             await session.close()
             raise
+
+    async def _others_connected(self) -> None:
+        """Wait, for a while, until sessions whose peer has not connected take less than a third of the room. Raises Full."""
+        clock, most = self._around.clock, -(-self.capacity // 3)
+        end = clock.now() + CONNECT_S
+        while sum(not session.peer.connected for session in self) >= most:
+            if clock.now() >= end:
+                self.refused += 1
+                raise Full("Others are still connecting.", "Try again in a moment.")
+            await clock.sleep_until(clock.now() + 0.02)
 
     async def _measured(self) -> None:
         """Wait, for a while, until it is known what this machine carries: it is, moments after the server's start."""
@@ -77,7 +110,7 @@ class Sessions:
 
     async def watch(self, session: Session, offer: str) -> tuple[Peer, str]:
         """A new viewer of a session and the answer to its offer. Raises Full, Busy and OfferFault."""
-        if not self._room(0):
+        if not self._room(self._sizes.get(session.name, (0, 0)), beside=False):
             self.refused += 1
             raise Full("This machine carries no further viewer now.", "Try again in a moment.")
         return await session.watch(offer)
@@ -86,10 +119,21 @@ class Sessions:
         """End them all."""
         await asyncio.gather(*(session.close() for session in self), return_exceptions=True)
 
-    def _room(self, sessions: int) -> bool:
-        """Whether so many more sessions, with one more peer, leave the others smooth. A number that was set is trusted."""
+    def _room(self, pixels: tuple[int, int], *, beside: bool) -> bool:
+        """Whether one more peer, and with `beside` one more session, of an actor of so many pixels leaves the others smooth. A number
+        that was set is trusted."""
         costs = self._costs()
-        return costs is None or self._most is not None or costs.fits(len(self._all) + sessions, self.peers + 1)
+        if costs is None or self._most is not None:
+            return True
+        sizes = [(self._sizes.get(session.name, (0, 0)), 1 + len(session.viewers)) for session in self]
+        sessions = sum(costs.weight(own) for (own, _), _ in sizes) + beside * costs.weight(pixels[0])
+        peers = sum(costs.wires(sent, count) for (_, sent), count in sizes) + costs.wires(pixels[1], 1)
+        return costs.fits(sessions, peers)
 
     def _gone(self, session: Session) -> None:
         self._all.pop(session.name, None)
+        self._sizes.pop(session.name, None)
+        if isinstance(session.refusal, CrashFault):
+            self._refused[session.name] = session.refusal
+            while len(self._refused) > KEPT:
+                self._refused.pop(next(iter(self._refused)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -90,7 +90,8 @@ class Surroundings:
     engine: Engine
     clock: Clock
     gauges: Gauges
-    ice: Sequence[RTCIceServer] = ()
+    ice: Callable[[], Sequence[RTCIceServer]] = tuple
+    """The ICE servers, as they are to be used now."""
     idle_s: float = 1800.0
     """A session in which nothing was said for so long ends."""
     total_s: float = 14400.0

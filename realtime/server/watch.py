@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
-from realtime.server.faults import InUse, RequestFault, UnknownItem
-from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, must_own
+from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownItem
+from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, SESSIONS_AT_ONCE, WHO, Rights, by_tls, must_own
 from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
+from realtime.server.uploads import read
 from realtime.server.whip import find
 
 
@@ -18,7 +20,7 @@ async def health(request: web.Request) -> web.StreamResponse:
     """GET: the server answers; with what it carries."""
     engine, sessions = request.app[ENGINE], request.app[SESSIONS]
     return web.json_response({
-        "ready": engine.ready,
+        "ready": engine.answers,
         "backend": engine.backend,
         "sessions": len(sessions),
         "capacity": sessions.capacity,
@@ -32,7 +34,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
     """GET: 200 where a session can begin now, else 503."""
     sessions = request.app[SESSIONS]
     free = sessions.capacity - len(sessions)
-    fine = request.app[ENGINE].ready and free > 0
+    fine = request.app[ENGINE].answers and free > 0
     return web.json_response({"ready": fine, "free": max(0, free)}, status=200 if fine else 503)
 
 
@@ -55,7 +57,10 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 async def record(request: web.Request) -> web.StreamResponse:
     """POST: record the session from now on."""
-    recording = request.app[RECORDINGS].begin(find(request))
+    session, rights = find(request), request.app[GUARD].rights(request[WHO])
+    if rights and not rights.recording:
+        raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
+    recording = request.app[RECORDINGS].begin(session)
     return web.json_response(recording.report(), status=201, headers={"Location": f"/v1/recordings/{recording.name}.mp4"})
 
 
@@ -78,28 +83,40 @@ async def stop_recording(request: web.Request) -> web.StreamResponse:
 async def download(request: web.Request) -> web.StreamResponse:
     """GET a recording as a file."""
     made = request.app[RECORDINGS].find(request.match_info["recording"])
-    must_own(request, made.session.owner)
+    must_own(request, made.owner)
     if made.going:
         raise InUse("This recording is still being made.", "Stop it first.")
-    if made.fault is not None:
-        raise made.fault
-    name = quote(f"mytalk-{made.session.actor}.mp4")
+    if made.fault is not None and not await asyncio.to_thread(made.path.exists):
+        raise made.fault  # else what there was until then is given
+    name = quote(f"mytalk-{made.actor}.mp4")
     return web.FileResponse(made.path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 
 async def remove_recording(request: web.Request) -> web.StreamResponse:
     """DELETE a recording's file."""
     made = request.app[RECORDINGS].find(request.match_info["recording"])
-    must_own(request, made.session.owner)
+    must_own(request, made.owner)
     request.app[RECORDINGS].remove(made.name)
     return web.Response(status=204)
 
 
 async def join(request: web.Request) -> web.StreamResponse:
-    """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps."""
+    """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps. JSON may say
+    what its guest may do."""
     must_own(request)
-    token = request.app[GUARD].join_token()
+    token = request.app[GUARD].join_token(_rights(await _json(request) if request.can_read_body else {}))
     return web.json_response({"join": token, "page": f"/#join={token}", "seconds": JOIN_S}, status=201)
+
+
+def _rights(said: dict[str, Any]) -> Rights:
+    """What an invitation says. Raises RequestFault for what it cannot."""
+    actors, recording, sessions = said.get("actors"), said.get("recording", True), said.get("sessions", SESSIONS_AT_ONCE)
+    named = actors is None or (isinstance(actors, list) and actors and all(isinstance(actor, str) for actor in actors))
+    if unknown := set(said) - {"actors", "recording", "sessions"}:
+        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording or sessions, or nothing.")
+    if not named or not isinstance(recording, bool) or type(sessions) is not int or not 1 <= sessions <= 1000:
+        raise RequestFault("The join is not understood.", 'Send {"actors": ["anna"], "recording": false, "sessions": 1}, or nothing.')
+    return Rights(None if actors is None else frozenset(actors), recording, sessions)
 
 
 async def enter(request: web.Request) -> web.StreamResponse:
@@ -109,13 +126,13 @@ async def enter(request: web.Request) -> web.StreamResponse:
         raise RequestFault("The join token is missing.", 'Send {"join": "..."} as JSON.')
     key = request.app[GUARD].redeem(body["join"])
     response = web.Response(status=204)
-    response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=request.secure, path="/")
+    response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=by_tls(request), path="/")
     return response
 
 
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.read())
-    except ValueError as error:
+        body = json.loads(await read(request))
+    except (ValueError, RecursionError) as error:
         raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
     return body if isinstance(body, dict) else {}

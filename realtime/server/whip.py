@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
-from realtime.server.faults import NotAcceptable, NoTag, WrongType
-from realtime.server.guard import GUARD, WHO, must_own
-from realtime.server.keys import OPTIONS, SESSIONS, STORE
+from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
+from realtime.server.guard import GUARD, WHO, Rights, must_own
+from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
 from realtime.server.session import Session
+from realtime.server.uploads import read
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -27,11 +26,25 @@ def find(request: web.Request) -> Session:
 async def begin(request: web.Request) -> web.StreamResponse:
     """POST an offer: a new session with an actor."""
     offer = await _offer(request)
-    actor = request.query.get("actor") or request.app[OPTIONS].actor
-    await asyncio.to_thread(request.app[STORE].find, actor)
-    request.app[GUARD].begins(request[WHO])
-    session, answer = await request.app[SESSIONS].open(actor, offer, owner=request[WHO])
+    guard, who = request.app[GUARD], request[WHO]
+    rights = guard.rights(who)
+    actor = request.query.get("actor") or default_actor(request.app[OPTIONS].actor, rights)
+    if rights and not rights.may_show(actor):
+        raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
+    await request.app[UPLOADS].run(request.app[STORE].find, actor)
+    guard.begins(who)
+    began = False
+    try:
+        session, answer = await request.app[SESSIONS].open(actor, offer, owner=who, most=rights.sessions if rights else None)
+        began = True
+    finally:
+        guard.began(who, began)
     return _created(request, f"/v1/sessions/{session.name}", session.peer, answer)
+
+
+def default_actor(actor: str, rights: Rights | None) -> str:
+    """Who is shown where nobody is named."""
+    return actor if rights is None or rights.may_show(actor) else min(rights.actors or {actor})
 
 
 async def patch(request: web.Request) -> web.StreamResponse:
@@ -70,13 +83,14 @@ async def _offer(request: web.Request) -> str:
     accepted = request.headers.get("Accept", "*/*")
     if not any(kind.split(";")[0].strip() in ("*/*", "application/*", SDP) for kind in accepted.split(",")):
         raise NotAcceptable(f"The answer is {SDP}, not {accepted}.", "Leave Accept out.")
-    return (await request.read()).decode("utf-8", errors="replace")
+    await request.app[GUARD].offers.pace(request.app[GUARD].visitor(request))
+    return (await read(request)).decode("utf-8", errors="replace")
 
 
 def _created(request: web.Request, location: str, peer: Peer, answer: str) -> web.Response:
     response = web.Response(text=answer, status=201, content_type=SDP)
     response.headers.update({"Location": location, "ETag": peer.tag, "Accept-Patch": FRAGMENT})
-    for server in request.app[OPTIONS].ice:
+    for server in request.app[OPTIONS].ice_now():
         response.headers.add("Link", link_of(server))
     return response
 
@@ -87,5 +101,5 @@ async def _trickle(request: web.Request, peer: Peer) -> web.StreamResponse:
     match = request.headers.get("If-Match") or request.headers.get("ETag")  # where clients of older drafts put it
     if match is None:
         raise NoTag("A PATCH says in If-Match which ICE session it is for.", "Send the ETag that came with the answer.")
-    await peer.trickle((await request.read()).decode("utf-8", errors="replace"), match.strip())
+    await peer.trickle((await read(request)).decode("utf-8", errors="replace"), match.strip())
     return web.Response(status=204)
