@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from native.interior.profile import LOWER, UPPER
 
 Float = NDArray[np.float32]
-_COLOURS = np.array([[0.37, 0.17, 0.18], [0.86, 0.62, 0.66], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
+_COLOURS = np.array([[0.37, 0.17, 0.18], [0.86, 0.61, 0.6], [1, 1, 1], [0.80, 0.52, 0.53]], np.float32)
 """As in `reference.py`: cavity, tongue, tooth, gum."""
 
 

@@ -14,7 +14,7 @@ struct Interior {
 static __device__ float step(float value) { return between(value, 0, 1); }
 
 extern "C" __global__ void interior(const Interior* sessions, int count) {
-    const float DARK[3] = {0.37f, 0.17f, 0.18f}, FLESH[3] = {0.86f, 0.62f, 0.66f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
+    const float DARK[3] = {0.37f, 0.17f, 0.18f}, FLESH[3] = {0.86f, 0.61f, 0.60f}, ROOT[3] = {0.80f, 0.52f, 0.53f};
     for (int session = blockIdx.y; session < count; session += gridDim.y) {
         const Interior& s = sessions[session];
         float last = s.samples - 1, sharp = s.unit / s.soft;

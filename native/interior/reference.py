@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-CAVITY, TONGUE, GUM = np.array([0.37, 0.17, 0.18]), np.array([0.86, 0.62, 0.66]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
+CAVITY, TONGUE, GUM = np.array([0.37, 0.17, 0.18]), np.array([0.86, 0.61, 0.6]), np.array([0.80, 0.52, 0.53])  # of a tooth's colour
 
 
 def interior(
