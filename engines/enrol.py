@@ -16,7 +16,7 @@ from engines import face
 from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
 from engines.errors import FaceFault
-from engines.film import cast, empty, grades, jumps, told
+from engines.film import cast, empty, grades, jumps, places, told
 from engines.frames import Frames, Picture, write_frames
 from engines.identity import aligned, nearest
 from engines.motion import rest
@@ -355,7 +355,7 @@ def enrol(
         tracks = follower.tracks()
     if len(tracks.seen) > 1:
         kept = Frames(path, len(tracks.seen))
-        shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen))
+        shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen), places(tracks.landmarks))
         tracks = _of_one(tracks, shots, kept, face_number is not None, warn)
         return make_actor(name, kept, tracks.landmarks, tracks.seen, shots=shots, source=source)
     check(tracks, warn)

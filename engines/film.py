@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines import face
 from engines.frames import Picture
-from engines.identity import aligned, persons, points_of
+from engines.identity import Sign, persons, sign
 from engines.shots import Shots
 from native.planes import planes
 
@@ -46,6 +46,11 @@ def jumps(landmarks: Float, seen: Flags) -> NDArray[np.int64]:
     return at[1:][(step > _JUMP * size[1:]) | (np.abs(np.log(size[1:] / size[:-1])) > 0.3)]
 
 
+def places(landmarks: Float) -> Float:
+    """Where a face (N, 478, 3) is, (N, 2), IOD."""
+    return np.asarray(face.eye_centres(landmarks).mean(-2)[:, :2] / max(float(np.median(face.iod(landmarks))), 1.0), np.float32)
+
+
 def cast(landmarks: Float, seen: Flags, shots: Shots, frames: Sequence[Picture], first: int | None) -> Cast:
     """Who is seen in N frames, in which a face (N, 478, 3) was followed and found where `seen` (N,).
 
@@ -56,9 +61,9 @@ def cast(landmarks: Float, seen: Flags, shots: Shots, frames: Sequence[Picture],
     own = [np.flatnonzero(seen & (shots.number == shot)) for shot in range(shots.count)]
     some = [shot for shot, at in enumerate(own) if len(at)]
     if len(some) > 1:
-        points = np.stack([_who(landmarks, own[shot], frames) for shot in some])
+        signs = [_who(landmarks, own[shot], frames) for shot in some]
         sizes = np.array([len(own[shot]) for shot in some])
-        number = persons(points, sizes)
+        number = persons(signs, sizes)
         person = int(np.argmax(np.bincount(number, sizes)))
         if first is not None and shots.number[first] in some:
             person = int(number[some.index(int(shots.number[first]))])
@@ -80,12 +85,12 @@ def _settled(landmarks: Float, seen: Flags, shots: Shots) -> Flags:
     return seen
 
 
-def _who(landmarks: Float, at: NDArray[np.int64], frames: Sequence[Picture]) -> Float:
-    """The point of whom frames `at` show: of those of them in which the head is turned least, spread over time."""
+def _who(landmarks: Float, at: NDArray[np.int64], frames: Sequence[Picture]) -> Sign:
+    """Whom frames `at` show: by those of them in which the head is turned least, spread over time."""
     turned = np.abs(face.angles(face.pose(landmarks[at]))[:, :2]).sum(1)
     parts = np.array_split(np.arange(len(at)), min(_LOOKED, len(at)))
     best = np.sort([at[part[np.argmin(turned[part])]] for part in parts])
-    return np.asarray(points_of([aligned(frames[int(index)], landmarks[index]) for index in best]).mean(0), np.float32)
+    return sign([frames[int(index)] for index in best], landmarks[best])
 
 
 def bridged(landmarks: Float, seen: Flags, shots: Shots) -> Float:

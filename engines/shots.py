@@ -28,7 +28,8 @@ _REACH = 6  # frames before and after that are around
 _JUMPED = 1.7  # the same where a face jumps, too
 _BRIEF, _BACK, _FLASH = 4, 0.35, 25.0  # frames of a flash, how alike what follows is to what was, levels that are one in any case
 _WIDTHS = (3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 31, 37, 44, 52, 62)  # frames of a dissolve
-_FAR, _ALIKE, _SHADE = 18.0, 0.65, 5.0  # levels between its ends, their correlation, deviation of a picture that is of one shade
+_FAR, _NEAR, _ALIKE, _SHADE = 18.0, 4.0, 0.65, 5.0  # levels between its ends, also of one room; correlation; deviation of one shade
+_LEAP, _OTHERWISE = 0.35, 0.07  # IOD that a face goes in a dissolve of one room, and how unlike the picture's going its own is
 _UNEVEN, _OFF, _GOES = 0.13, 0.22, 0.3  # shares of its whole: how uneven it goes, how far off a mixture; and of its step
 
 
@@ -61,8 +62,8 @@ class Shots:
         return int(self.number[-1]) + 1
 
 
-def find_shots(thumbs: Sequence[Bytes], jumps: NDArray[np.int64]) -> Shots:
-    """The shots of N >= 1 pictures with these thumbnails. `jumps`: frames in which a face is suddenly elsewhere (`enrol.cuts_of`)."""
+def find_shots(thumbs: Sequence[Bytes], jumps: NDArray[np.int64], places: Float) -> Shots:
+    """The shots of N >= 1 pictures with these thumbnails, in which a face is at `places` (N, 2), IOD, and jumps in frames `jumps`."""
     small = np.stack(thumbs).astype(np.float32)
     count = len(small)
     begins, between = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -72,7 +73,7 @@ def find_shots(thumbs: Sequence[Bytes], jumps: NDArray[np.int64]) -> Shots:
     for first, last in _flashes(small, change, usual):
         between[first:last] = True
         sudden[first : last + 1] = False
-    for first, last in _dissolves(small, sudden):
+    for first, last in _dissolves(small, sudden, places):
         between[max(first - 1, 0) : last + 1] = True
         sudden[first : last + 1] = False
         begins[(first + last) // 2] = True
@@ -141,8 +142,11 @@ def _flashes(small: Float, change: Float, usual: Float) -> list[tuple[int, int]]
     return found
 
 
-def _dissolves(small: Float, sudden: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Ranges of frames that are mixed of what is before and what is after, more and more of the latter."""
+def _dissolves(small: Float, sudden: NDArray[np.bool_], places: Float) -> list[tuple[int, int]]:
+    """Ranges of frames that are mixed of what is before and what is after, more and more of the latter.
+
+    Before and after may be alike, as in one room, where the face goes otherwise than the picture: a tracker holds on to one of two.
+    """
     flat = small.copy()
     flat[:, SIDE * SIDE :] *= 2  # fewer numbers, as much to say
     best: list[tuple[float, int, int]] = []
@@ -153,12 +157,14 @@ def _dissolves(small: Float, sudden: NDArray[np.bool_]) -> list[tuple[int, int]]
         a, b = flat[:-width], flat[width:]
         way = b - a
         length = (way**2).sum(1)
-        worth = (np.sqrt(length / way.shape[1]) > _FAR) & (steps[width:] == steps[:-width])
-        at = np.flatnonzero(worth)
+        far, moved = np.sqrt(length / way.shape[1]), places[width:] - places[:-width]
+        leap = np.linalg.norm(moved, axis=1) > _LEAP
+        at = np.flatnonzero((far > np.where(leap, _NEAR, _FAR)) & (steps[width:] == steps[:-width]))
         if not len(at):
             continue
-        alike = _alike(a[at], b[at])
-        at = at[alike < _ALIKE]
+        other = (far[at] > _FAR) & (_alike(a[at], b[at]) < _ALIKE)
+        leap[at[other]] = False
+        at = at[other | (np.linalg.norm(moved[at], axis=1) > _LEAP)]
         for share in (0.5, 0.25, 0.75, 0.125, 0.875):  # few are left after the first
             inner = at + round(share * width)
             true = round(share * width) / width
@@ -169,6 +175,10 @@ def _dissolves(small: Float, sudden: NDArray[np.bool_]) -> list[tuple[int, int]]
             inner = flat[first : first + width + 1] - flat[first]
             mixed = inner @ way[first] / length[first]
             off = np.linalg.norm(inner - mixed[:, None] * way[first], axis=1) / np.sqrt(length[first])
+            if leap[first]:
+                gone = (places[first : first + width + 1] - places[first]) @ moved[first] / (moved[first] ** 2).sum()
+                if np.abs(gone - mixed).mean() < _OTHERWISE:
+                    continue
             if np.diff(mixed).min() > -0.05 and np.abs(mixed - np.linspace(0, 1, width + 1)).max() < _UNEVEN and off.mean() < _OFF:
                 best.append((float(np.sqrt(length[first]) * (1 - 2 * off.mean())), first, first + width))
     found: list[tuple[int, int]] = []
