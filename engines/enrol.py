@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
+from engines.chips import chip
+from engines.covered import covered
 from engines.errors import FaceFault
 from engines.film import cast, empty, grades, jumps, places, told
 from engines.frames import Frames, Picture, write_frames
@@ -86,6 +88,11 @@ class Follower:
             self._who = aligned(picture, faces[0])
         self._found.append(faces[0] if faces else None)
         self._last = faces[0] if faces else self._last
+
+    @property
+    def last(self) -> Float | None:
+        """(478, 3) the face in the last picture, if it was found there."""
+        return self._found[-1] if self._found else None
 
     def tracks(self) -> Tracks:
         """What was seen. Raises FaceFault where there were no pictures, no face, or no such face."""
@@ -254,16 +261,21 @@ def make_actor(
     loop: Literal["to-and-fro", "round"] = "to-and-fro",
     use: NDArray[np.bool_] | None = None,
     shots: Shots | None = None,
+    hidden: NDArray[np.bool_] | None = None,
     source: str = "",
 ) -> Actor:
     """An actor from N pictures and their landmarks (N, 478, 3).
 
     `use` (N,) says from which frames the mouth may be learned (neutral, range, references); of the others only the
     landmarks above the nose are read. All that were seen, if not given. `shots`: where those frames belong; one shot if not given.
+    `hidden`: those in which something is before the mouth; it is made in none of them.
     """
     shots = whole(len(landmarks)) if shots is None else shots
     cuts = np.union1d(cuts_of(landmarks), shots.cuts)
     use = seen if use is None else use & seen
+    free = seen if hidden is None else seen & ~hidden
+    if (use & free).any():  # who wears a mask throughout has a face, too
+        use = use & free
     heads = face.to_head(landmarks[use], face.pose(landmarks[use]))
     own = np.median(heads, 0).astype(np.float32)
     poses = face.pose(smooth(landmarks, cuts), own)  # the person's own face as template: steadier than the mean one
@@ -277,7 +289,7 @@ def make_actor(
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=mouth.opening_range, width_range=mouth.width_range, references=references, frames=frames, source=source,
-        habit=habit(motion[use]), shown=shown_where(seen, cuts), guessed=(mouth.rest_error, mouth.range_error),
+        habit=habit(motion[use]), shown=shown_where(free, cuts), guessed=(mouth.rest_error, mouth.range_error),
         motion=np.where(use[:, None, None], motion, np.nan).astype(np.float32),
         resting=np.where(use, face.lips_apart(motion, mouth.rest), np.inf).astype(np.float32),
         shot=shots.number if grade is not None else None, grade=grade,
@@ -313,6 +325,13 @@ def _of_one(tracks: Tracks, shots: Shots, frames: Sequence[Picture], chosen: boo
     return own
 
 
+def _before_mouth(hidden: NDArray[np.bool_], seen: NDArray[np.bool_]) -> str:
+    """What is said of frames in which something is before the mouth."""
+    if hidden.sum() > 0.9 * seen.sum():
+        return "The mouth is nowhere to be seen, something is before it: the film is shown as it is."
+    return f"Something is before the mouth in frames {_ranges(np.flatnonzero(hidden))}: shown as they are."
+
+
 def counted(pictures: Iterable[Picture], progress: Callable[[int], None] | None) -> Iterator[Picture]:
     """The pictures; `progress` is told how many have passed."""
     for count, picture in enumerate(pictures, 1):
@@ -341,12 +360,14 @@ def enrol(
     path = folder / "frames.mp4"
     first: list[Picture] = []
     cutter = Cutter()
+    chips: list[NDArray[np.uint8] | None] = []
     with Tracker(_FACES) as tracker:
         follower = Follower(tracker, face_number)
 
         def passing() -> Iterator[Picture]:
             for picture in pictures:
                 follower.see(picture, cutter.see(picture))
+                chips.append(None if follower.last is None else chip(picture, face.pose(follower.last)))
                 if not first:
                     first.append(picture)
                 yield picture
@@ -357,7 +378,10 @@ def enrol(
         kept = Frames(path, len(tracks.seen))
         shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen), places(tracks.landmarks))
         tracks = _of_one(tracks, shots, kept, face_number is not None, warn)
-        return make_actor(name, kept, tracks.landmarks, tracks.seen, shots=shots, source=source)
+        hidden = covered(chips, tracks.seen, shots)
+        if hidden.any():
+            warn(_before_mouth(hidden, tracks.seen))
+        return make_actor(name, kept, tracks.landmarks, tracks.seen, shots=shots, hidden=hidden, source=source)
     check(tracks, warn)
     if still:
         return make_actor(name, Frames(path, 1), tracks.landmarks, tracks.seen, source=source)

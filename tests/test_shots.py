@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from engines.errors import FaceFault
 from engines.frames import Picture
 from engines.person import PRESENTER, Head, Look, random_look
 from engines.pipeline import Pipeline
-from native.planes import planes
+from native.planes import from_rgb, planes, to_rgb
 from tests.people import filmed, talking
 
 ANNA, BERT = PRESENTER, random_look(4)
@@ -118,3 +119,16 @@ def test_a_grey_shot_gets_no_red_lips(tmp_path: Path) -> None:
         (state,), (made,) = engine.step([state], [index], motion[None])
         assert np.abs(planes(made)[2].astype(int) - 128).max() <= 10  # the lips of the other shot: 30 and more
         assert (planes(made)[0] != planes(actor.frames[index])[0]).any()
+
+
+def test_a_hand_before_the_mouth_stays(tmp_path: Path) -> None:
+    pictures = [to_rgb(picture).copy() for picture in shot(ANNA, 45)]
+    for picture in pictures[18:30]:
+        for finger in range(4):
+            cv2.line(picture, (195, 128 + 9 * finger), (90, 170 + 9 * finger), (150, 100, 80), 9, cv2.LINE_AA)
+            cv2.line(picture, (195, 128 + 9 * finger), (90, 170 + 9 * finger), (205, 150, 122), 6, cv2.LINE_AA)
+    actor, said = film(tmp_path, [from_rgb(picture) for picture in pictures])
+    assert shown(actor)[18:30].max() == 0
+    assert shown(actor)[:12].min() == shown(actor)[36:].min() == 1
+    assert not set(actor.references.frame.tolist()) & set(range(18, 30))
+    assert any("before the mouth" in sentence and "18-29" in sentence for sentence in said)
