@@ -29,10 +29,13 @@ def chip(picture: Bytes, pose: Float) -> Bytes:
         low = np.maximum(np.floor(corners.min(0) / half).astype(int) - 2, 0)
         high = np.minimum(np.ceil(corners.max(0) / half).astype(int) + 2, plane.shape[::-1])
         width, height = WIDTH // half, HEIGHT // half
-        if (high - low).min() < 2:
+        if (high - low).min() < max(2, shrink):
             parts.append(np.full(width * height, fill, np.uint8))
             continue
-        part = np.ascontiguousarray(plane[low[1] : high[1], low[0] : high[0]])
+        step = max(int(shrink / 2), 1)  # two pixels of each are enough to average
+        high = low + (high - low) // step * step
+        first = low + (step - 1) // 2
+        part = np.ascontiguousarray(plane[first[1] : high[1] : step, first[0] : high[0] : step])
         if shrink > 1.5:  # against aliasing, since warpAffine does not average
             columns, rows = np.maximum(np.round((high - low) / shrink), 1).astype(int).tolist()
             part = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
