@@ -19,7 +19,7 @@ Flags = NDArray[np.bool_]
 WEIGHTS = "covered.onnx"
 ROWS = slice(24, 56)
 """Of a chip, from the nose on down."""
-_SURE = 3.0  # a logit
+_SURE, _LIKELY = 2.5, 0.0  # logits: something is before the mouth; and is so still, in frames beside such ones
 _BATCH, _USUAL = 64, 15  # chips at once; frames that show what is usual in a shot
 
 
@@ -48,7 +48,12 @@ def covered(chips: Sequence[Bytes | None], seen: Flags, shots: Shots) -> Flags:
         if len(own) > 2:  # a frame alone is an accident
             padded = np.pad(found[own], 1, mode="edge")
             found[own] = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), 0)
-    return found > _SURE
+    hidden, likely = found > _SURE, found > _LIKELY
+    edges = np.flatnonzero(np.diff(likely) | np.diff(shots.number).astype(np.bool_)) + 1
+    for run in np.split(np.arange(len(seen)), edges):
+        if hidden[run].any():
+            hidden[run] = True
+    return hidden
 
 
 def _usual(chips: Sequence[Bytes | None], at: NDArray[np.int64]) -> Bytes:
