@@ -9,7 +9,8 @@ are read (head pose). `renderer` is given the true lip and jaw landmarks of the 
 Speech figures of `end` are over the whole clip, from the motion that is shown; those called `rendered` are over the judged
 half, from landmarks tracked again on the rendered pictures, where it holds at least 15 ticks of speech.
 `cross` dubs the clip with foreign speech by the product's own path, encodes it, and reads it back.
-`photo`, `silent` and `turned` judge what little or awkward material makes of an actor: see `benchmarks.enrolment`.
+`photo`, `silent` and `turned` judge what little or awkward material makes of an actor: see `benchmarks.enrolment`; `cuts` and `covered`
+what films make of one: see `benchmarks.shots`.
 Writes a markdown table, one row of figures per clip (csv), and contact sheets: real, rendered, difference.
 """
 
@@ -29,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import enrolment, pictures
+from benchmarks import enrolment, pictures, shots
 from benchmarks.clips import (
     Clip,
     Masked,
@@ -56,7 +57,7 @@ from realtime.dub import dub
 from realtime.media import read_pictures, read_speech
 
 Float = NDArray[np.float32]
-PROTOCOLS = ("renderer", "leak", "end", "cross", "photo", "silent", "turned")
+PROTOCOLS = ("renderer", "leak", "end", "cross", "photo", "silent", "turned", "cuts", "covered")
 
 
 def leak(clip: Clip, actor: Actor, frames: Masked, true: Float, appearance: str) -> dict[str, float]:
@@ -107,9 +108,21 @@ def run_clip(
     for name, judge in (("photo", enrolment.photo), ("silent", enrolment.silent), ("turned", enrolment.turned)):
         if name in protocols and (row_ := judge(clip, appearance, sheet.with_suffix(f".{name}.jpg"))):
             found[name] = row_
+    if "cuts" in protocols:
+        found["cuts"] = shots.cuts(clip, stranger(root, row, cache), appearance, sheet.with_suffix(".cuts.jpg"))
+    if "covered" in protocols:
+        found["covered"] = shots.covered(clip, appearance, sheet.with_suffix(".covered.jpg"))
     if "cross" in protocols:
         found["cross"] = cross(clip, speech, out, row, appearance)
     return found
+
+
+def stranger(root: Path, row: dict[str, str], cache: Path | None) -> Clip:
+    """The next clip of the same split of somebody else."""
+    with (root / "manifest.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["split"] == row["split"]]
+    at = next(n for n, r in enumerate(rows) if r["file"] == row["file"])
+    return load_clip(root, next(r for r in rows[at:] + rows[:at] if r["person"] != row["person"]), cache)
 
 
 def cross(clip: Clip, speech: Path, out: Path, row: dict[str, str], appearance: str) -> dict[str, float]:

@@ -77,6 +77,10 @@ class Actor:
     """(N,) IOD: how far the lips in each frame are from rest, infinite where that is not known; None: known of no frame."""
     motion: Float | None = None
     """(N, L, 2) the motion that each frame shows itself, NaN where that is not known; None: not kept (before 0.2.0)."""
+    shot: NDArray[np.int32] | None = None
+    """(N,) the shot of each frame: 0, 1, ...; None: all are of one."""
+    grade: Float | None = None
+    """(S, 3) the skin's luma, U and V in each shot, 0..255, NaN where that is not known; None: all are of one shot."""
     guessed: tuple[float, float] | None = None
     """How certain `neutral` and `opening_range` are: standard deviations of a lip point, IOD, and of the range's logarithm."""
 
@@ -110,7 +114,7 @@ class Actor:
 
 
 _ARRAYS = ("poses", "neutral")
-_OPTIONAL = ("shown", "resting", "motion")
+_OPTIONAL = ("shown", "resting", "motion", "shot", "grade")
 _RESTS = 0.02  # IOD from rest: a mouth that is as good as at rest
 _REFERENCES = ("frame", "pictures", "crops", "motion")
 

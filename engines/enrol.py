@@ -16,21 +16,29 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
+from engines.chips import chip
+from engines.covered import covered
 from engines.errors import FaceFault
+from engines.film import cast, empty, grades, jumps, places, told
 from engines.frames import Frames, Picture, write_frames
+from engines.identity import aligned, nearest
 from engines.motion import rest
 from engines.motion.space import habit
+from engines.shots import Cutter, Shots, find_shots, whole
 from engines.tracker import Tracker
 from native.planes import cut, to_rgb
 
 Float = NDArray[np.float32]
 
 LOST = 0.2  # more than this share of frames without the face is too much
+LEAST, SCARCE = 25, 0.2  # fewer frames with the face than this, and less than this share, are too few
 SMALLEST = 14.0  # pixels between the eyes
 FARTHEST = 60.0  # degrees that the head may be turned, in the median
 REFERENCES = 48
 CROP = 448  # a reference is kept with at most this many pixels a side
 _CROP_CENTRE, _CROP_REACH = np.array([0.0, 1.15, 0.0], np.float32), 1.55  # head's frame, IOD
+_OF_EACH = 12  # references at least, of shots that are graded alike
+_GRADED = 8.0  # grey levels of the skin between shots that are graded otherwise
 _FACES = 4  # looked for at once
 _FADE = 5  # frames over which the mouth fades where the face is lost
 _KEPT = 200 << 20  # bytes of pictures in which the face was not found: 67 of 1920 x 1080, 16 of 3840 x 2160
@@ -53,6 +61,7 @@ class Follower:
     """Follows one face through pictures: the largest, or the `number`-th by size (1, 2, ...) where it is first seen.
 
     Where it is found after pictures without it, it is followed backwards through them too: it may have been there before it was noticed.
+    Where another shot begins it is looked for anew: of several faces, the one that is most like the one followed before.
     """
 
     def __init__(self, tracker: Tracker, number: int | None = None) -> None:
@@ -61,9 +70,13 @@ class Follower:
         self._last: Float | None = None
         self._most = 0
         self._without: deque[Picture] = deque()  # the pictures since it was last seen, the newest that fit
+        self._who: NDArray[np.uint8] | None = None  # the face that is followed, aligned
 
-    def see(self, picture: Picture) -> None:
-        """Look at the next picture (I420)."""
+    def see(self, picture: Picture, begins: bool = False) -> None:
+        """Look at the next picture (I420); with it another shot `begins`."""
+        if begins:
+            self._last = None
+            self._without.clear()
         faces = self._tracker.track(to_rgb(picture), self._number or 1 if self._last is None else 1)
         self._most = max(self._most, len(faces))
         if self._last is not None:
@@ -71,9 +84,14 @@ class Follower:
             faces = sorted(faces, key=lambda f: _apart(f, last))
             if self._most > 1 and faces and _apart(faces[0], last) > _NEAR:
                 faces = []  # somebody else
+        elif self._who is not None:
+            if len(faces) > 1:
+                faces = [faces[nearest(self._who, [aligned(picture, one) for one in faces])]]
         elif self._number is not None:
             faces = faces[self._number - 1 : self._number]
         if faces:
+            if self._last is None:
+                self._who = aligned(picture, faces[0])
             self._go_back(faces[0])
             self._last = faces[0]
         else:
@@ -90,6 +108,11 @@ class Follower:
                 break
             self._found[-at] = landmarks = before
         self._without.clear()
+
+    @property
+    def last(self) -> Float | None:
+        """(478, 3) the face in the last picture, if it was found there."""
+        return self._found[-1] if self._found else None
 
     def tracks(self) -> Tracks:
         """What was seen. Raises FaceFault where there were no pictures, no face, or no such face."""
@@ -114,10 +137,18 @@ def _apart(a: Float, b: Float) -> float:
     return float(np.linalg.norm((face.eye_centres(a) - face.eye_centres(b)).mean(0)[:2]) / max(float(face.iod(b)), 1.0))
 
 
-def check(tracks: Tracks, warn: Callable[[str], None]) -> None:
-    """Raise FaceFault where the tracks cannot make an actor; warn of what was decided or bridged."""
-    lost = ~tracks.seen
-    if lost.mean() > LOST:
+def check(tracks: Tracks, warn: Callable[[str], None], shots: Shots | None = None, apart: NDArray[np.bool_] | None = None) -> None:
+    """Raise FaceFault where the tracks cannot make an actor; warn of what was decided or bridged.
+
+    apart: (N,) frames in which the face need not be: of no shot, of other people, of shots without a face.
+    """
+    lost = ~tracks.seen if apart is None else ~tracks.seen & ~apart
+    counted = np.ones_like(lost) if shots is None or shots.count == 1 else _most_seen(tracks.seen, shots)
+    if tracks.seen.sum() < LEAST and tracks.seen.mean() < SCARCE:
+        raise FaceFault(
+            f"The face is seen in {tracks.seen.sum()} of {len(lost)} frames only.", "Give a video in which one person is seen for longer."
+        )
+    if (lost & counted).sum() > LOST * (counted & ~apart if apart is not None else counted).sum():
         raise FaceFault(
             f"The face is lost in {lost.sum()} of {len(lost)} frames (at 25 a second: {_ranges(np.flatnonzero(lost))}).",
             "Cut those parts away, or give a video in which the face stays in view.",
@@ -138,6 +169,12 @@ def check(tracks: Tracks, warn: Callable[[str], None]) -> None:
         warn(f"{tracks.faces} faces are seen: the largest at the start is taken (--face N chooses another).")
     if lost.any():
         warn(f"The face is lost in {lost.sum()} of {len(lost)} frames ({_ranges(np.flatnonzero(lost))}): bridged.")
+
+
+def _most_seen(seen: NDArray[np.bool_], shots: Shots) -> NDArray[np.bool_]:
+    """(N,) frames of shots in most of whose frames the face is `seen` (N,)."""
+    share = np.bincount(shots.number, seen, shots.count) / np.bincount(shots.number, minlength=shots.count)
+    return np.asarray(share[shots.number] > 0.5, np.bool_)
 
 
 def _ranges(frames: NDArray[np.int64]) -> str:
@@ -187,6 +224,30 @@ def choose(motion: Float, poses: Float, allowed: NDArray[np.bool_], most: int = 
     return np.sort(np.array(chosen))
 
 
+def choose_of_each(motion: Float, poses: Float, allowed: NDArray[np.bool_], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As `choose`, of each group (N,) of frames in turn: more of the larger ones, of none fewer than its share of `REFERENCES`."""
+    sizes = np.bincount(group, allowed)
+    shares = np.maximum(REFERENCES * sizes / sizes.sum(), min(REFERENCES / len(sizes), _OF_EACH))
+    return np.sort(
+        np.concatenate([
+            choose(motion, poses, allowed & (group == one), round(share)) for one, share in enumerate(shares) if sizes[one] and round(share)
+        ])
+    )  # fmt: skip
+
+
+def alike(grade: Float) -> NDArray[np.int64]:
+    """A number (S,) for each of S shots of these `grades` (S, 3): the same for those that are graded alike."""
+    number = np.zeros(len(grade), np.int64)
+    kinds: list[Float] = []
+    for shot in np.flatnonzero(~np.isnan(grade[:, 0])):
+        away = [float(np.abs(kind - grade[shot]).max()) for kind in kinds]
+        if not away or min(away) > _GRADED:
+            kinds.append(grade[shot])
+            away.append(0.0)
+        number[shot] = int(np.argmin(away))
+    return number
+
+
 def make_references(frames: Sequence[Picture], chosen: NDArray[np.int64], poses: Float, motion: Float) -> References:
     """Cut the crops of the chosen frames. poses (N, 3, 4) and motion (N, L, 2) are of all frames."""
     height, width = frames[int(chosen[0])].shape[0] * 2 // 3, frames[int(chosen[0])].shape[1]
@@ -219,29 +280,39 @@ def make_actor(
     *,
     loop: Literal["to-and-fro", "round"] = "to-and-fro",
     use: NDArray[np.bool_] | None = None,
+    shots: Shots | None = None,
+    hidden: NDArray[np.bool_] | None = None,
     source: str = "",
 ) -> Actor:
     """An actor from N pictures and their landmarks (N, 478, 3).
 
     `use` (N,) says from which frames the mouth may be learned (neutral, range, references); of the others only the
-    landmarks above the nose are read. All that were seen, if not given.
+    landmarks above the nose are read. All that were seen, if not given. `shots`: where those frames belong; one shot if not given.
+    `hidden`: those in which something is before the mouth; it is made in none of them.
     """
-    cuts = cuts_of(landmarks)
+    shots = whole(len(landmarks)) if shots is None else shots
+    cuts = np.union1d(cuts_of(landmarks), shots.cuts)
     use = seen if use is None else use & seen
+    free = seen if hidden is None else seen & ~hidden
+    if (use & free).any():  # who wears a mask throughout has a face, too
+        use = use & free
     heads = face.to_head(landmarks[use], face.pose(landmarks[use]))
     own = np.median(heads, 0).astype(np.float32)
     poses = face.pose(smooth(landmarks, cuts), own)  # the person's own face as template: steadier than the mean one
     motion = np.stack([face.motion_onto(points[face.MOTION, :2], pose, own) for points, pose in zip(landmarks, poses, strict=True)])
     mouth = rest.estimate(motion[use], heads)
     neutral = face.with_motion(own, mouth.rest)
-    references = make_references(frames, choose(motion, poses, use), poses, motion)
+    grade = grades(landmarks, use, shots, frames) if shots.count > 1 else None
+    chosen = choose(motion, poses, use) if grade is None else choose_of_each(motion, poses, use, alike(grade)[shots.number])
+    references = make_references(frames, chosen, poses, motion)
     height, width = frames[0].shape[0] * 2 // 3, frames[0].shape[1]
     return Actor(
         name=name, size=(width, height), loop=loop, poses=poses, neutral=neutral,
         opening_range=mouth.opening_range, width_range=mouth.width_range, references=references, frames=frames, source=source,
-        habit=habit(motion[use]), shown=shown_where(seen, cuts), guessed=(mouth.rest_error, mouth.range_error),
+        habit=habit(motion[use]), shown=shown_where(free, cuts), guessed=(mouth.rest_error, mouth.range_error),
         motion=np.where(use[:, None, None], motion, np.nan).astype(np.float32),
         resting=np.where(use, face.lips_apart(motion, mouth.rest), np.inf).astype(np.float32),
+        shot=shots.number if grade is not None else None, grade=grade,
     )  # fmt: skip
 
 
@@ -259,6 +330,26 @@ def shown_where(seen: NDArray[np.bool_], cuts: NDArray[np.int64]) -> Float | Non
             apart = np.abs(shot[:, None] - lost).min(1)
             shown[shot] = np.clip((apart - 1) / _FADE, 0, 1)
     return shown
+
+
+def _of_one(tracks: Tracks, shots: Shots, frames: Sequence[Picture], chosen: bool, warn: Callable[[str], None]) -> Tracks:
+    """What was tracked, but of one person alone, in the shots of a film; `check`ed. `chosen`: by --face."""
+    first = int(np.flatnonzero(tracks.seen)[0]) if chosen else None
+    found = cast(tracks.landmarks, tracks.seen, shots, frames, first)
+    if not found.seen.any():
+        raise FaceFault("A face is seen in dissolves, fades and flashes only.", "Give a video in which it stays in view.")
+    own = replace(tracks, landmarks=found.landmarks, seen=found.seen)
+    for sentence in told(found, shots, chosen, _ranges):
+        warn(sentence)
+    check(own, warn, shots, shots.between | found.strangers | empty(found, shots))
+    return own
+
+
+def _before_mouth(hidden: NDArray[np.bool_], seen: NDArray[np.bool_]) -> str:
+    """What is said of frames in which something is before the mouth."""
+    if hidden.sum() > 0.9 * seen.sum():
+        return "The mouth is nowhere to be seen, something is before it: the film is shown as it is."
+    return f"Something is before the mouth in frames {_ranges(np.flatnonzero(hidden))}: shown as they are."
 
 
 def counted(pictures: Iterable[Picture], progress: Callable[[int], None] | None) -> Iterator[Picture]:
@@ -288,21 +379,32 @@ def enrol(
     """
     path = folder / "frames.mp4"
     first: list[Picture] = []
+    cutter = Cutter()
+    chips: list[NDArray[np.uint8] | None] = []
     with Tracker(_FACES) as tracker:
         follower = Follower(tracker, face_number)
 
         def passing() -> Iterator[Picture]:
             for picture in pictures:
-                follower.see(picture)
+                follower.see(picture, cutter.see(picture))
+                chips.append(None if follower.last is None else chip(picture, face.pose(follower.last)))
                 if not first:
                     first.append(picture)
                 yield picture
 
         write_frames(path, counted(passing(), progress))
         tracks = follower.tracks()
+    if len(tracks.seen) > 1:
+        kept = Frames(path, len(tracks.seen))
+        shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen), places(tracks.landmarks))
+        tracks = _of_one(tracks, shots, kept, face_number is not None, warn)
+        hidden = covered(chips, tracks.seen, shots)
+        if hidden.any():
+            warn(_before_mouth(hidden, tracks.seen))
+        return make_actor(name, kept, tracks.landmarks, tracks.seen, shots=shots, hidden=hidden, source=source)
     check(tracks, warn)
-    if len(tracks.seen) > 1 or still:
-        return make_actor(name, Frames(path, len(tracks.seen)), tracks.landmarks, tracks.seen, source=source)
+    if still:
+        return make_actor(name, Frames(path, 1), tracks.landmarks, tracks.seen, source=source)
     photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)
     moves, living = bring_to_life(first[0], tracks.landmarks[0], np.random.default_rng(crc32(first[0].tobytes())))
     frames = Frames(path, write_frames(path, counted(living, progress), preset="ultrafast"))  # short, and somebody waits

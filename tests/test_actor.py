@@ -12,7 +12,7 @@ import pytest
 from engines import face
 from engines.actor import Actor, Store, load_actor, save_actor
 from engines.drawn import draw
-from engines.enrol import choose, enrol, smooth
+from engines.enrol import Tracks, check, choose, enrol, smooth
 from engines.errors import ActorFault, FaceFault, UnknownActor
 from engines.frames import Frames, write_frames
 from engines.motion.space import Habit
@@ -108,8 +108,10 @@ def test_a_face_that_is_lost_for_long_is_refused_and_a_short_loss_is_bridged(tmp
     actor = enrol(iter(bridged), tmp_path, "bridged", warn=said.append)
     assert any("12-13" in sentence for sentence in said)
     assert np.abs(np.diff(actor.poses[:, 0, 3])).max() < 3
+    seen = np.ones(30, np.bool_)
+    seen[5:15] = False
     with pytest.raises(FaceFault, match=r"lost in 10 of 30 frames.*5-14"):
-        enrol(iter([*shown[:5], *[grey] * 10, *shown[15:]]), tmp_path, "lost")
+        check(Tracks(np.repeat(draw(random_look(1), Mouth(), Head(), 320)[1][None], 30, 0), seen, 1), said.append)
 
 
 def test_two_faces_the_largest_is_taken_or_the_one_asked_for(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ class WarpConfig:
     """Lip distance over which a reference's weight falls to 1/e."""
     turn: float = 0.15
     """Cost of a radian between the heads."""
+    grade: tuple[float, float, float] = (0.001, 0.01, 0.01)
+    """Cost of a grey level between the skin's luma, U and V in two shots."""
     inside: float = 1.0
     """Weight of the inner lips against the outer ones."""
     gap: float = 0.5

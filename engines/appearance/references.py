@@ -36,7 +36,7 @@ def costs(actor: Actor, config: WarpConfig, index: Index, motion: Float) -> Floa
     inner = len(face.OUTER_LIPS)
     shape = (apart[..., :inner].mean(-1) + config.inside * apart[..., inner:].mean(-1)) / (1 + config.inside)
     gap = np.abs(references.opening - face.opening(motion)[..., None])
-    return np.asarray(shape + config.gap * gap + config.turn * _turned(actor, index), np.float32)
+    return np.asarray(shape + config.gap * gap + config.turn * _turned(actor, index) + _graded(actor, config, index), np.float32)
 
 
 def covered(actor: Actor, config: WarpConfig) -> Float:
@@ -69,3 +69,12 @@ def _turned(actor: Actor, index: Index) -> Float:
     """Radians between the head in frames `index` (...) and in each reference, (..., K)."""
     turns = actor.turns
     return np.linalg.norm(turns[actor.references.frame] - turns[index][..., None, :], axis=-1).astype(np.float32)
+
+
+def _graded(actor: Actor, config: WarpConfig, index: Index) -> Float:
+    """What it costs that frames `index` (...) are graded otherwise than each reference, (..., K): a red mouth is none for a grey face."""
+    if actor.shot is None or actor.grade is None:
+        return np.zeros(1, np.float32)
+    own, other = actor.grade[actor.shot[index]], actor.grade[actor.shot[actor.references.frame]]
+    away = np.abs(own[..., None, :] - other) * np.array(config.grade, np.float32)
+    return np.asarray(np.nan_to_num(away.sum(-1)), np.float32)
