@@ -42,8 +42,6 @@ class WarpConfig:
     """Frames before and after, over which that fades at least."""
     resting: tuple[float, float] = (0.012, 0.03)
     """Distance from rest of what is wanted, and of what the frame shows, summed, between which the made mouth takes the frame's place."""
-    lap: float = 0.03
-    """By how much lips that meet are laid over each other where references have them apart."""
     stretch: float = 1.3
     """A mouth may be opened this many times as far as in a reference before its inside counts as not shown."""
 

@@ -19,7 +19,6 @@ from engines.appearance.layout import at_rest, bands, chins, moved, sources, tri
 from engines.appearance.light import lights
 from engines.appearance.mesh import Mesh, mesh, seen_values, visible
 from engines.appearance.references import covered, moves, weigh
-from engines.motion.space import overlapped
 from engines.spec import Float, Picture
 from native.composite.op import composite
 from native.sharpen.cpu import edges
@@ -221,8 +220,7 @@ class WarpAppearance:
         there = shown * needed
         # where the made mouth fades, it goes the frame's own way: two mouths over each other would be seen
         motion = np.where(np.isnan(mouths) | (shown == 1)[:, None, None], motion, mouths + shown[:, None, None] * (motion - mouths))
-        joined = np.stack([np.tensordot(row, one.actor.references.motion, 1) for row, one in zip(weights, known, strict=True)])
-        said = overlapped(motion, joined, self.config.lap) - np.stack([one.neutral for one in known])
+        said = motion - np.stack([one.neutral for one in known])
         lower = chins(self._mesh, motion, mouths)
         rest = np.stack([one.rest for one in known])
         solid = moved(rest, said, poses, self._mesh, bands(lower))
@@ -241,7 +239,7 @@ class WarpAppearance:
                 one.actor, one.sources, int(index[b]), tuple(corner[b].tolist()), tuple(size[b].tolist()), chosen, own, target[b], seen[b],
                 values[b], float(there[b]), units[b], tuple(boxes[b].tolist()), sharpness=float(own @ one.sharpness[chosen]),
                 crisp=states[b].crisp, missing=missing(config, float(openings[b]), opened[chosen], own, float(opened.max())),
-                meets=meets(config, float(openings[b]), float(own @ opened[chosen])),
+                meets=meets(float(openings[b]), float(own @ opened[chosen])),
                 light=np.tensordot(own, one.lights[chosen], 1), blur=float(own @ one.blurs[chosen]) * units[b], motion=motion[b],
             ))  # fmt: skip
         return asked

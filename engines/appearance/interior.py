@@ -28,8 +28,9 @@ _BARE = 0.1  # that the lower lip uncovers of them at most
 _WIDTH = 0.79  # of a mouth whose teeth are of middling size
 _SHARPEST = 1.6  # pixels over which an edge goes
 _SHUT = 0.018  # a mouth less open shows no inside
-_LINE, _LINE_SHARE, _LINE_SHADE = 0.042, 0.9, 0.65  # of lips that meet: how wide, how opaque and how bright their shadow is
+_LINE, _LINE_SHARE, _LINE_SHADE = 0.028, 0.9, 0.65  # of lips that meet: how wide, how opaque and how bright their shadow is
 _SOME = 0.1  # a mouth more open shows some of its inside
+_APART = 0.06  # that references have lips farther apart than wanted, when the line is drawn
 _SAMPLES = (16, 320)  # of a profile at least and at most; else two for a pixel
 
 
@@ -55,15 +56,15 @@ def missing(config: WarpConfig, opening: float, shown: Float, weights: Float, wi
     return float(face.ease(np.asarray((stretched @ weights - 0.4) / 0.6)))
 
 
-def meets(config: WarpConfig, opening: float, shown: float) -> float:
+def meets(opening: float, shown: float) -> float:
     """How much of the line is to be drawn where lips meet, `opening` apart, that references have `shown` apart: 0..1."""
-    return _LINE_SHARE * float(np.clip((shown - opening) / (2 * config.lap) - 0.5, 0, 1) * np.clip(2 - opening / _SHUT, 0, 1))
+    return _LINE_SHARE * float(np.clip((shown - opening) / _APART - 0.5, 0, 1) * np.clip(2 - opening / _SHUT, 0, 1))
 
 
 def where_lips_meet(inside: Inside) -> Inside:
     """The shadow between lips that meet, in place of a mouth's inside: a thin line that ends at the corners."""
     profile = inside.profile.copy()
-    middle = profile[LOWER].copy()  # the lower lip lies over the upper one
+    middle = (profile[UPPER] + profile[LOWER]) / 2
     half = np.float32(_LINE / 2) * np.sqrt(np.sin(np.linspace(0, np.pi, profile.shape[1], dtype=np.float32)).clip(0, 1))
     profile[UPPER], profile[LOWER] = middle - half, middle + half
     profile[EDGE], profile[LOW_EDGE], profile[TONGUE] = middle - 1, middle + 1, middle + 1  # neither teeth nor tongue

@@ -9,7 +9,7 @@ from engines.actor import Actor
 from engines.appearance.mesh import BAND, JAW, SURE, Mesh, anchors, edges, seen_values
 from engines.spec import Float
 
-_BEARD, _TRIM = 0.08, 0.035  # IOD
+_BEARD, _TRIM = 0.08, 0.05  # IOD
 
 
 def vertices(actor: Actor, mesh: Mesh, index: int, motion: Float) -> tuple[Float, Float]:

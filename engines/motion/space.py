@@ -93,19 +93,6 @@ _PAIRS = [(81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (80, 88), (310,
 _UPPER, _LOWER = (np.array([int(np.flatnonzero(pair[side] == face.MOTION)[0]) for pair in _PAIRS]) for side in (0, 1))
 
 
-def overlapped(motion: Float, shown: Float, lap: float) -> Float:
-    """The motion (..., L, 2) with lips that meet laid over each other by up to `lap`, IOD, as far as `shown` (..., L, 2) has them apart.
-
-    A reference whose lips are apart is closed by moving their edges together, and a tracked edge may have a tooth's rim on it.
-    """
-    gap, other = (of[..., _LOWER, 1] - of[..., _UPPER, 1] for of in (motion, shown))
-    by = np.float32(lap) * np.clip(1 - gap / np.float32(lap), 0, 1) * np.clip((other - gap) / np.float32(2 * lap), 0, 1)
-    out = motion.astype(np.float32)
-    out[..., _UPPER, 1] += by / 2
-    out[..., _LOWER, 1] -= by / 2
-    return out
-
-
 def parted(motion: Float, near: float | Float = 0.0) -> Float:
     """The motion (..., L, 2) with inner lips that do not pass through each other: they meet half-way.
 
