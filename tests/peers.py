@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -153,15 +154,15 @@ def onsets(marks: list[tuple[float, bool]]) -> list[float]:
     return [time for (_, before), (time, now) in pairwise(marks) if now and not before]
 
 
-def in_step(peer: Peer) -> list[float]:
-    """Seconds by which the picture's onsets are behind the sound's, in media time."""
+def apart(peer: Peer) -> float:
+    """Seconds between the picture's onsets and the sound's, in media time: the median, as a busy machine loses packets."""
     seen = onsets([(pts / 90_000, box > 120) for pts, box, *_ in peer.pictures])
     heard = onsets([(pts / WIRE_RATE, loud > 1500) for pts, loud in peer.sounds])
     last = peer.sounds[-1][0] / WIRE_RATE - 0.1
     seen = [at for at in seen if at < last]  # a picture is here before its sound: aiortc keeps sound back for 80 ms
     assert len(heard) >= 2
     assert len(seen) >= 2
-    return [min((at - other for other in heard), key=abs) for at in seen]
+    return median(min(abs(at - other) for other in heard) for at in seen)
 
 
 async def problem(response: Any, status: int, code: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from aiohttp import ClientSession
 
 from realtime.server.keys import ENGINE, SESSIONS
 from realtime.server.sdp import open_ended
-from tests.peers import SDP, WAV, Client, Peer, Voice, bursts, in_step, offer, onsets, problem, serving, until, wav, without_video
+from tests.peers import SDP, WAV, Client, Peer, Voice, apart, bursts, offer, onsets, problem, serving, until, wav, without_video
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_a_sound_file_is_spoken_in_step(client: Client) -> None:
         await peer.until(lambda: peer.sounds[-1][1] < 100)
         # three bursts of 0.4 s, in packets of 20 ms; a machine that is busy loses some on the way
         assert 30 <= sum(loud > 1500 for _, loud in peer.sounds) <= 66
-        assert max(map(abs, in_step(peer))) <= 0.06
+        assert apart(peer) <= 0.06
 
 
 async def test_a_microphone_drives_the_lips(client: Client) -> None:
@@ -67,7 +67,7 @@ async def test_a_microphone_drives_the_lips(client: Client) -> None:
         report = await peer.report()
         assert report["state"] == "listening"
         assert report["microphone"]
-        assert max(map(abs, in_step(peer))) <= 0.06
+        assert apart(peer) <= 0.06
 
 
 async def test_an_interrupted_file_is_silent(client: Client) -> None:

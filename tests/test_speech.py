@@ -23,7 +23,7 @@ from engines.errors import SpeechFault
 from realtime.server import peer as peer_module
 from realtime.server.keys import SESSIONS
 from realtime.server.pcm import Pcm
-from tests.peers import WAV, Client, Peer, bursts, in_step, problem, serving, wav
+from tests.peers import WAV, Client, Peer, apart, bursts, problem, serving, wav
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_samples_of_any_rate_in_any_pieces_are_spoken_in_step(client: Clie
             assert abs(done["ms"] - 3000) <= 1
         await peer.until(lambda: peer.sounds[-1][1] < 100)
         assert 30 <= sum(loud > 1500 for _, loud in peer.sounds) <= 66  # of 60 packets; a machine that is busy loses some on the way
-        assert max(map(abs, in_step(peer))) <= 0.06
+        assert apart(peer) <= 0.06
 
 
 async def test_an_interruption_silences_at_once_and_says_how_much_was_heard(client: Client) -> None:

@@ -12,7 +12,7 @@ from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 from realtime.server.options import ice_servers
 from realtime.server.sdp import fragment_of
 from realtime.timeline import VIDEO_RATE, WIRE_RATE
-from tests.peers import SDP, WAV, Client, Peer, bursts, in_step, offer, onsets, problem, serving, wav
+from tests.peers import SDP, WAV, Client, Peer, apart, bursts, offer, onsets, problem, serving, wav
 
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 CANDIDATE = "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host generation 0"
@@ -131,7 +131,7 @@ async def test_a_viewer_sees_and_hears_what_the_session_does(client: Client) -> 
         await client.post(f"{peer.url}/speech", data=wav(bursts(20, rate=16_000), 16_000), headers=WAV)
         await viewer.until(lambda: len(onsets([(pts, loud > 1500) for pts, loud in viewer.sounds])) >= 3)
         await viewer.until(lambda: len(onsets([(pts, box > 120) for pts, box, *_ in viewer.pictures])) >= 3)
-        assert max(map(abs, in_step(viewer))) <= 0.06
+        assert apart(viewer) <= 0.06
         assert (await client.delete(viewer.url)).status == 200
         await problem(await client.delete(viewer.url), 404, "unknown-session")
         count = len(peer.pictures)
