@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from engines.motion.space import Habit
 
 FORMAT = 1
 BUILT_IN = "presenter"
+"""Who is shown where nobody is named."""
 Float = NDArray[np.float32]
 
 
@@ -171,9 +172,19 @@ def load_actor(folder: Path) -> Actor:
         raise ActorFault(f"Actor {folder.name} is damaged ({type(error).__name__}: {error}).", mend) from error
 
 
+def _shipped(name: str) -> Path:
+    return Path(str(files("engines").joinpath("actors", name)))
+
+
+@cache
+def built_in() -> tuple[str, ...]:
+    """The names of the actors that ship, the presenter first."""
+    return BUILT_IN, *sorted(path.parent.name for path in _shipped("").glob("*/actor.json") if path.parent.name != BUILT_IN)
+
+
 @dataclass(frozen=True)
 class Store:
-    """The actors of a folder, and the built-in drawn presenter."""
+    """The actors of a folder, and those that ship."""
 
     root: Path
 
@@ -186,17 +197,17 @@ class Store:
         return self.root / name
 
     def names(self) -> list[str]:
-        """All actors, the built-in presenter first."""
+        """All actors, those that ship first."""
         own = sorted(path.parent.name for path in self.root.glob("*/actor.json") if not path.parent.name.startswith("."))
-        return [BUILT_IN, *(name for name in own if name != BUILT_IN)]
+        return [*built_in(), *(name for name in own if name not in built_in())]
 
     def find(self, name: str) -> Path:
         """The folder of an actor. Raises UnknownActor with the nearest names."""
         folder = self.folder(name)
         if (folder / "actor.json").exists():
             return folder
-        if name == BUILT_IN:
-            return Path(str(files("engines").joinpath("actors", BUILT_IN)))
+        if name in built_in():
+            return _shipped(name)
         names = self.names()
         near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
         raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")
@@ -220,15 +231,15 @@ class Store:
     def add(self, actor: Actor, preview: bytes = b"") -> Path:
         """Save an actor under its name. Raises ActorFault if the name is taken."""
         folder = self.folder(actor.name)
-        if folder.exists() or actor.name == BUILT_IN:
+        if folder.exists() or actor.name in built_in():
             raise ActorFault(f"There is an actor called {actor.name!r} already.", "Choose another name, or remove that one first.")
         save_actor(actor, folder, preview)
         return folder
 
     def remove(self, name: str) -> None:
-        """Remove an actor, damaged or not. The built-in presenter cannot be removed."""
+        """Remove an actor, damaged or not. Those that ship cannot be removed."""
         folder = self.folder(name)
         if not folder.is_dir():
             self.find(name)  # raises UnknownActor, or returns the built-in's folder
-            raise ActorFault("The drawn presenter is built in and cannot be removed.", "`mytalk actor list` shows those that can.")
+            raise ActorFault(f"Actor {name!r} is built in and cannot be removed.", "`mytalk actor list` shows those that can.")
         shutil.rmtree(folder)

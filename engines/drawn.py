@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import face
+from engines import face, traits
 from engines.painting import Canvas, Colour, curve, mixed
 from engines.person import (
     BROWS,
@@ -44,14 +44,31 @@ def draw(look: Look, mouth: Mouth, head: Head, size: int | tuple[int, int] = 512
     landmarks = face.from_head(points, pose)
     canvas = Canvas(size, pose)
     _backdrop(canvas, look)
-    _hair_behind(canvas, look)
+    if look.hair_style == "curly":
+        traits.curls_behind(canvas, look)
+    elif look.hair_style == "parted":
+        _hair_behind(canvas, look)
+    if look.hair_length < 0.5:
+        _ears(canvas, look)
     _body(canvas, look, head)
     _skin(canvas, look, points)
+    if look.hair_style == "receding":
+        traits.receding(canvas, look)
+    traits.lines_of_age(canvas, look, points)
+    traits.beard(canvas, look, points)
     _mouth(canvas, look, points, mouth)
+    traits.moustache(canvas, look, points)
     _nose(canvas, look, points)
     for side in (0, 1):
         _eye(canvas, look, points, side, head)
-    _hair_before(canvas, look, points)
+    if look.hair_style == "curly":
+        traits.curls_before(canvas, look, points)
+    elif look.hair_style == "short":
+        traits.short(canvas, look, points)
+    elif look.hair_style == "parted":
+        _hair_before(canvas, look, points)
+    traits.earrings(canvas, look)
+    traits.glasses(canvas, look, points)
     return canvas.picture(), landmarks
 
 
@@ -93,6 +110,10 @@ def _body(canvas: Canvas, look: Look, head: Head) -> None:
     canvas.fill(curve(np.array([(-0.8, 1.2), (-0.78, 2.06), (0, 2.3), (0.78, 2.06), (0.8, 1.2)])), shade, 0.85, blur=0.14, clip=curve(neck))
     canvas.line(np.array([(-0.16, 2.5), (-0.42, 2.86)]), shade, 0.07, 0.3, blur=0.05)
     canvas.line(np.array([(0.16, 2.5), (0.42, 2.86)]), shade, 0.07, 0.3, blur=0.05)
+    if look.collar == "shirt":
+        traits.shirt(canvas, look, lift)
+        canvas.fixed = False
+        return
     collar = np.array([(-1.08, 2.6), (-0.62, 2.98), (0, 3.14), (0.62, 2.98), (1.08, 2.6)]) + np.array([0, lift])
     canvas.line(collar, dark, 0.16, 0.5, blur=0.05)
     canvas.line(collar + np.array([0, 0.05]), mixed(look.clothes, (255, 255, 255), 0.12), 0.15, 1.0)
@@ -121,11 +142,13 @@ def _hair_behind(canvas: Canvas, look: Look) -> None:
                 )
                 tone = mixed(look.hair, (255, 236, 214), 0.16) if int(at * 6) % 2 else mixed(look.hair, (0, 0, 0), 0.3)
                 canvas.line(strand, tone, 0.07, 0.45, blur=0.03, clip=curve(back))
-    else:
-        for side in (-1, 1):
-            ear = np.array([(1.1, 0.0), (1.27, -0.08), (1.33, 0.12), (1.26, 0.42), (1.13, 0.62), (1.06, 0.55)]) * (side, 1)
-            canvas.fill(curve(ear), mixed(look.skin, look.blush, 0.25))
-            canvas.line(ear[1:5] * (0.97, 1), mixed(look.skin, (100, 40, 30), 0.4), 0.03, 0.5, blur=0.02)
+
+
+def _ears(canvas: Canvas, look: Look) -> None:
+    for side in (-1, 1):
+        ear = np.array([(1.1, 0.0), (1.27, -0.08), (1.33, 0.12), (1.26, 0.42), (1.13, 0.62), (1.06, 0.55)]) * (side, 1)
+        canvas.fill(curve(ear), mixed(look.skin, look.blush, 0.25))
+        canvas.line(ear[1:5] * (0.97, 1), mixed(look.skin, (100, 40, 30), 0.4), 0.03, 0.5, blur=0.02)
 
 
 def _skin(canvas: Canvas, look: Look, points: Float) -> None:
@@ -247,8 +270,8 @@ def _eye(canvas: Canvas, look: Look, points: Float, side: int, head: Head) -> No
     canvas.disc(corner[:2] - np.array([0.012 * way, 0]), 0.018, mixed(look.skin, look.blush, 0.6), 0.8, clip=outline)
     lash = mixed(look.hair, (14, 8, 10), 0.75)
     outer = above[0] + np.array([0.055 * way, -0.03, 0])
-    canvas.taper(np.concatenate([[outer], above]), lash, 0.018, 0.044)
-    canvas.line(below[:5], lash, 0.011, 0.45, blur=0.008)
+    canvas.taper(np.concatenate([[outer], above]) if look.lashes > 0.5 else above, lash, 0.018, 0.024 + 0.02 * look.lashes)
+    canvas.line(below[:5], lash, 0.011, 0.2 + 0.25 * look.lashes, blur=0.008)
     canvas.line(below + np.array([0, 0.07, 0]), shade, 0.03, 0.3, blur=0.03)
     crease = above + np.array([0, -0.075, 0])
     canvas.line(crease[:-1], mixed(look.skin, (90, 34, 28), 0.6), 0.018, 0.55 * (1 - 0.5 * head.blink), blur=0.014)

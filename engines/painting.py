@@ -29,7 +29,7 @@ def curve(points: NDArray[np.floating], steps: int = 8) -> Float:
     return np.asarray(out.reshape(-1, points.shape[1]), np.float32)
 
 
-def _open(points: NDArray[np.floating], steps: int = 8) -> Float:
+def smooth(points: NDArray[np.floating], steps: int = 8) -> Float:
     """An open smooth line through points (P, 2 or 3)."""
     points = np.asarray(points, np.float32)
     padded = np.concatenate([points[:1], points, points[-1:]])
@@ -49,7 +49,7 @@ class Canvas:
         self.size = size
         self._pose = pose
         self._unit = float(np.cbrt(np.linalg.det(pose[:, :3].astype(np.float64)))) * _OVER
-        self._paint = np.zeros((size[1] * _OVER, size[0] * _OVER, 3), np.float32)
+        self._paint = np.zeros((3, size[1] * _OVER, size[0] * _OVER), np.float32)  # planes: rows are mixed quickly
         self.fixed = False
         """Whether what is painted stands still: shoulders do not turn with the head."""
 
@@ -68,7 +68,7 @@ class Canvas:
         everything = np.concatenate(shapes)
         margin = 3 * sigma + (closed or 0) + 2
         low = np.maximum(np.floor(everything.min(0) - margin), 0).astype(int)
-        high = np.minimum(np.ceil(everything.max(0) + margin), [self._paint.shape[1], self._paint.shape[0]]).astype(int)
+        high = np.minimum(np.ceil(everything.max(0) + margin), [self._paint.shape[2], self._paint.shape[1]]).astype(int)
         if (high - low).min() < 1:
             return None
         coarse = max(1.0, sigma / 3)  # what is soft need not be fine
@@ -97,8 +97,10 @@ class Canvas:
             corner = np.array([where[1].start, where[0].start])
             cv2.fillPoly(inside, [np.round((self._pixels(clip) - corner) * (1 << _BITS)).astype(np.int32)], 255, cv2.LINE_AA, _BITS)
             mask = mask * (inside.astype(np.float32) / 255)
-        part = self._paint[where]
-        part += (mask * opacity)[:, :, None] * (np.array(colour, np.float32) - part)
+        share = mask * np.float32(opacity)
+        for plane, tone in zip(self._paint, colour, strict=True):
+            part = plane[where]
+            part += share * (np.float32(tone) - part)
 
     def fill(self, shape: Float, colour: Colour, opacity: float = 1.0, *, blur: float = 0.0, clip: Float | None = None) -> None:
         """Fill a closed shape, its edge softened by `blur` IOD, only inside the shape `clip`."""
@@ -115,13 +117,13 @@ class Canvas:
         clip: Float | None = None,
     ) -> None:
         """A smooth line of a width in IOD."""
-        self._lay(self._mask([self._pixels(_open(points))], blur * self._unit, width * self._unit), colour, opacity, clip)
+        self._lay(self._mask([self._pixels(smooth(points))], blur * self._unit, width * self._unit), colour, opacity, clip)
 
     def taper(
         self, points: NDArray[np.floating], colour: Colour, thin: float, thick: float, *, blur: float = 0.004, opacity: float = 1.0
     ) -> None:
         """A smooth line that is thin at its ends and thick in the middle."""
-        middle = self._pixels(_open(points))
+        middle = self._pixels(smooth(points))
         along = np.gradient(middle, axis=0)
         across = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
         t = np.linspace(0, 1, len(middle))[:, None]
@@ -143,10 +145,11 @@ class Canvas:
 
     def gradient(self, top: Colour, bottom: Colour) -> None:
         """Fill everything from top to bottom."""
-        share = np.linspace(0, 1, len(self._paint), dtype=np.float32)[:, None, None]
-        self._paint[:] = np.array(top, np.float32) * (1 - share) + np.array(bottom, np.float32) * share
+        share = np.linspace(0, 1, self._paint.shape[1], dtype=np.float32)[:, None]
+        for plane, high, low in zip(self._paint, top, bottom, strict=True):
+            plane[:] = np.float32(high) * (1 - share) + np.float32(low) * share
 
     def picture(self) -> NDArray[np.uint8]:
         """The painting at its own size, RGB uint8."""
-        small = cv2.resize(self._paint, self.size, interpolation=cv2.INTER_AREA)
+        small = np.stack([cv2.resize(plane, self.size, interpolation=cv2.INTER_AREA) for plane in self._paint], -1)
         return np.clip(small + 0.5, 0, 255).astype(np.uint8)

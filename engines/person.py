@@ -6,6 +6,7 @@ The shape is the mean human face of `engines.face` under a look; mouths are move
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,41 @@ class Look:
     """0 short, 1 to the shoulders."""
     parting: float = -0.35
     """Where the hair parts: -1..1 across the forehead."""
+    hair_style: Literal["parted", "short", "curly", "receding"] = "parted"
+    lashes: float = 1.0
+    """How dark and long the lashes are: 0..1."""
+    age: float = 0.0
+    """Lines in the skin: 0 none, 1 those of somebody in the late sixties."""
+    beard: float = 0.0
+    """0 none, 1 full."""
+    moustache: float = 0.0
+    beard_colour: Colour = (40, 28, 24)
+    glasses: Colour | None = None
+    """The colour of their frame."""
+    earrings: Colour | None = None
+    collar: Literal["round", "shirt"] = "round"
 
 
 PRESENTER = Look()
+PEOPLE = {
+    "amara": Look(
+        skin=(122, 78, 56), blush=(142, 66, 52), lips=(132, 58, 58), hair=(34, 26, 26), eyes=(58, 38, 26), clothes=(222, 160, 44),
+        background=(232, 214, 200), light=-0.45, face_width=0.99, jaw_width=0.95, chin_length=0.97, eye_size=1.2, lip_fullness=1.32,
+        brow_weight=0.95, hair_length=0.0, hair_style="curly", earrings=(226, 186, 90),
+    ),
+    "rafael": Look(
+        skin=(214, 160, 124), blush=(196, 104, 84), lips=(176, 98, 90), hair=(36, 28, 26), eyes=(74, 88, 62), clothes=(62, 68, 80),
+        background=(196, 208, 198), light=0.5, face_width=1.02, jaw_width=1.04, chin_length=1.05, eye_size=1.04, lip_fullness=0.92,
+        brow_weight=1.45, hair_length=0.0, hair_style="short", lashes=0.25, beard=1.0, moustache=1.0, beard_colour=(46, 33, 28),
+    ),
+    "walter": Look(
+        skin=(238, 200, 178), blush=(222, 132, 118), lips=(196, 124, 114), hair=(196, 194, 192), eyes=(92, 118, 138), clothes=(52, 66, 104),
+        background=(214, 208, 198), light=0.3, face_width=1.03, jaw_width=1.02, chin_length=1.02, eye_size=0.98, lip_fullness=0.84,
+        brow_weight=1.2, hair_length=0.0, hair_style="receding", lashes=0.0, age=1.0, moustache=0.9, beard_colour=(186, 183, 180),
+        glasses=(58, 46, 40), collar="shirt",
+    ),
+}  # fmt: skip
+"""Other people that ship as actors, by their names."""
 
 
 def random_look(seed: int) -> Look:

@@ -1,6 +1,6 @@
-"""The drawn presenter as an actor: an idle loop with the mouth at rest, and references in every mouth shape.
+"""Drawn people as actors: an idle loop with the mouth at rest, and references in every mouth shape.
 
-It is shipped, as `mytalk actor` would have saved it, in `engines/actors/presenter`: `python -m engines.train presenter`.
+They are shipped, as `mytalk actor` would have saved them, in `engines/actors`: `python -m engines.train people`.
 """
 
 from __future__ import annotations

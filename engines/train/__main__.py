@@ -1,7 +1,7 @@
 """`python -m engines.train COMMAND`: retrain what is shipped.
 
 face     the mean face, from the clips' landmarks
-presenter  the drawn presenter, enrolled
+people     the drawn people, enrolled
 tracker  the tracker's nets, from MediaPipe's (needs the extra `mediapipe`)
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
 rest     where a mouth is at rest: a regression over faces (ten minutes on two cores)
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "presenter", "tracker", "motion", "rest", "renderer", "ablations"])
+    parser.add_argument("command", choices=["face", "people", "tracker", "motion", "rest", "renderer", "ablations"])
     parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
     parser.add_argument(
@@ -36,15 +36,17 @@ def main() -> None:
         from engines.train.shape import make_face
 
         make_face(options.data, options.out)
-    elif options.command == "presenter":
+    elif options.command == "people":
         from engines.actor import BUILT_IN, save_actor
+        from engines.person import PEOPLE, PRESENTER
         from engines.portrait import preview
         from engines.presenter import make_presenter
 
-        folder = options.out.parent / "actors" / BUILT_IN
-        shutil.rmtree(folder, ignore_errors=True)
-        actor = make_presenter()
-        save_actor(actor, folder, preview(actor))
+        for name, look in {BUILT_IN: PRESENTER, **PEOPLE}.items():
+            folder = options.out.parent / "actors" / name
+            shutil.rmtree(folder, ignore_errors=True)
+            actor = make_presenter(look, name=name)
+            save_actor(actor, folder, preview(actor))
     elif options.command == "tracker":
         from engines.train.tracker import make_tracker
 
