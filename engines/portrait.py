@@ -30,7 +30,7 @@ _CERTAIN, _USUAL = 0.018, 0.3  # what an estimate of rest, IOD, and of the range
 _FAR = 15.0  # degrees to each side that an actor should have been seen turned
 
 
-def preview(actor: Actor, height: int = 256) -> bytes:
+def preview(actor: Actor, height: int = 480) -> bytes:
     """The actor's calmest frame as a JPEG file's bytes, `height` pixels high."""
     rgb = to_rgb(actor.frames[_calm(actor)])
     width = round(rgb.shape[1] * height / rgb.shape[0])

@@ -211,7 +211,7 @@ def shirt(canvas: Canvas, look: Look, lift: float) -> None:
         canvas.line(lapel[[5, 6, 7, 8]] * (side, 1) + up, mixed(look.clothes, (0, 0, 0), 0.5), 0.035, 0.7, blur=0.02)
 
 
-def _curls(canvas: Canvas, look: Look, area: Float, seed: int, count: int) -> None:
+def _curls(canvas: Canvas, look: Look, area: NDArray[np.floating], seed: int, count: int) -> None:
     dark, bright = mixed(look.hair, (0, 0, 0), 0.45), mixed(look.hair, (255, 224, 196), 0.3)
     random = np.random.default_rng(seed)
     low, high = area.min(0), area.max(0)

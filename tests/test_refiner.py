@@ -29,7 +29,12 @@ WIDE = face.motion_of(shape(random_look(99), Mouth(22)))
 @cache
 def stranger() -> Actor:
     """A drawn person whom no training has seen."""
-    return replace(make_presenter(random_look(99), 256, 24, "stranger"), resting=None)
+    return replace(make_presenter(random_look(99), 256, 12, "stranger"), resting=None)
+
+
+@cache
+def refined() -> RefinedAppearance:
+    return RefinedAppearance()
 
 
 def shown(engine: WarpAppearance, actor: Actor, index: int, motion: Float, *, plain: bool = False) -> Picture:
@@ -37,7 +42,7 @@ def shown(engine: WarpAppearance, actor: Actor, index: int, motion: Float, *, pl
 
 
 def test_what_is_refined_is_nearer_to_the_truth() -> None:
-    actor, engine, look = stranger(), RefinedAppearance(), random_look(99)
+    actor, engine, look = stranger(), refined(), random_look(99)
     errors: dict[bool, list[float]] = {True: [], False: []}
     for index, mouth in enumerate([Mouth(9), Mouth(17, width=0.4), Mouth(11, width=-0.5), Mouth(3, bite=0.5), Mouth(20)]):
         truth = to_rgb(from_rgb(draw(look, mouth, idle(index), 256)[0])).astype(float)
@@ -49,21 +54,21 @@ def test_what_is_refined_is_nearer_to_the_truth() -> None:
 
 
 def test_plain_pictures_are_the_warps_and_the_others_differ_from_them_within_the_mask_alone() -> None:
-    engine, actor = RefinedAppearance(), stranger()
+    engine, actor = refined(), stranger()
     warped = shown(WarpAppearance(), actor, 3, WIDE)
     assert np.array_equal(shown(engine, actor, 3, WIDE, plain=True), warped)
-    refined = shown(engine, actor, 3, WIDE)
+    made = shown(engine, actor, 3, WIDE)
     frame = actor.frames[3]
-    assert 0 < (refined != warped).mean() < 0.2
-    assert not ((refined != frame) & (warped == frame)).sum() > 0.01 * frame.size  # but for pixels that were the frame's by chance
+    assert 0 < (made != warped).mean() < 0.2
+    assert not ((made != frame) & (warped == frame)).sum() > 0.01 * frame.size  # but for pixels that were the frame's by chance
     luma = actor.size[1]
-    rows = np.flatnonzero((refined != frame)[:luma].any(1))
+    rows = np.flatnonzero((made != frame)[:luma].any(1))
     eyes = face.eye_centres(face.from_head(actor.neutral, actor.poses[3]))[:, 1].max()
     assert rows.min() > eyes
 
 
 def test_a_face_at_the_frames_edge_is_refined_as_far_as_it_is_seen() -> None:
-    actor, engine = stranger(), RefinedAppearance()
+    actor, engine = stranger(), refined()
     whole = shown(engine, actor, 3, WIDE)
     middle = int(face.from_head(actor.neutral, actor.poses[3])[13, 0]) // 2 * 2
     left = middle - 10

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,9 +33,14 @@ def photo(mouth: Mouth, folder: Path, look: Look = PRESENTER, head: Head | None 
     return enrol(iter(filmed([mouth], look, (384, 384), head)), folder, "photo", still=True)
 
 
+@cache
+def appearance() -> Any:
+    return load(APPEARANCE, "refined")
+
+
 def said(actor: Actor, motion: Float, index: int = 0) -> np.ndarray:
     """The frame `index`, RGB, saying a motion."""
-    engine = load(APPEARANCE, "refined")
+    engine = appearance()
     _, (picture,) = engine.step([engine.start(actor)], [index], motion[None])
     return np.asarray(to_rgb(picture))
 

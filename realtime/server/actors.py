@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from engines.actor import built_in
 from engines.errors import ActorFault
 from realtime.server.enrolments import MOST_FILE
 from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownRoute, WrongType
@@ -29,7 +30,7 @@ def _all(store: Actors) -> list[dict[str, Any]]:
     found = []
     for name in store.names():
         try:
-            found.append({**store.about(name), "preview": f"/v1/actors/{quote(name)}/preview.jpg"})
+            found.append({**store.about(name), "built_in": name in built_in(), "preview": f"/v1/actors/{quote(name)}/preview.jpg"})
         except ActorFault:  # damaged: it cannot talk, and who removes it does so by its name
             continue
     return found

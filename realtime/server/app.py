@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import resource
 import signal
 import sys
@@ -27,7 +28,7 @@ from realtime.server import actors, child, speech, watch, whip
 from realtime.server.closed import hide
 from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
-from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
+from realtime.server.guard import GUARD, PAGE_FILES, Guard, answer_faults, cors, stand_guard
 from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
@@ -48,6 +49,7 @@ AT_ONCE = 32
 KEPT_S, LINGER_S = 75.0, 2.0
 """For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
 PAGE = Path(__file__).with_name("page")
+SAMPLE = Path(__file__).parent.with_name("speech") / "hello.flac"
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
 WIRES_AGAIN_S = 30.0
@@ -59,7 +61,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "microphone=(self), camera=()",
+    "Permissions-Policy": "microphone=(self), camera=(self)",
     "Cache-Control": "no-cache",
 }
 SCRATCH = web.AppKey("scratch", Scratch)
@@ -94,7 +96,8 @@ def _routes() -> list[web.RouteDef]:
     one, viewer = "/v1/sessions/{session}", "/v1/sessions/{session}/viewers/{viewer}"
     return [
         web.get("/", _page),
-        web.get(r"/{file:app\.js|chart\.js|style\.css}", _page),
+        web.get(f"/{{file:{'|'.join(map(re.escape, PAGE_FILES))}}}", _page),
+        web.get("/sample.flac", _sample),
         web.get("/openapi.json", _description),
         web.get("/favicon.ico", _no_icon),
         web.get("/healthz", watch.health),
@@ -123,6 +126,9 @@ def _routes() -> list[web.RouteDef]:
         web.delete("/v1/recordings/{recording}.mp4", watch.remove_recording),
         web.post("/v1/joins", watch.join),
         web.post("/v1/guests", watch.enter),
+        web.post("/v1/owners", watch.sign_in),
+        web.get("/v1/me", watch.me),
+        web.get("/v1/recordings", watch.list_recordings),
     ]
 
 
@@ -246,6 +252,11 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _page(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(PAGE / request.match_info.get("file", "index.html"))
+
+
+async def _sample(request: web.Request) -> web.StreamResponse:
+    """The recording that ships, to be heard at once."""
+    return web.FileResponse(SAMPLE)
 
 
 async def _description(request: web.Request) -> web.StreamResponse:

@@ -21,8 +21,8 @@ from realtime.server.rates import Rates
 
 log = logging.getLogger(__name__)
 
-JOIN_S = 60.0
-"""A join token that was not used by then is void."""
+JOIN_S, LONGEST_JOIN_S = 60.0, 7 * 24 * 3600.0
+"""A join token that was not used by then is void, where it does not say when; and the most that it may say."""
 GUEST_S = 12 * 3600.0
 """A browser that joined may come back for so long."""
 MOST_JOINS = 1000
@@ -32,11 +32,14 @@ REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 100, 100, 1.0
 """Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
 OFFERS, OFFERS_AT_ONCE = 20, 10
 """The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
+SIGNS, SIGNS_AT_ONCE = 1, 5
+"""The same of secrets that are tried at the page."""
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_OPEN = ("/", "/app.js", "/style.css", "/chart.js", "/favicon.ico", "/healthz", "/readyz", "/v1/guests", "/openapi.json")
+PAGE_FILES = ("index.html", "style.css", *(f"{name}.js" for name in ("page", "chart", "session", "speech", "cast", "devices", "recordings", "app")))
+_OPEN = ("/", *(f"/{name}" for name in PAGE_FILES), "/favicon.ico", "/healthz", "/readyz", "/v1/guests", "/v1/owners", "/openapi.json")
 _CORS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
@@ -55,6 +58,8 @@ class Rights:
     """Whether it may record its sessions."""
     sessions: int = SESSIONS_AT_ONCE
     """How many it may have at a time."""
+    watch: str = ""
+    """The only session that it may watch, if it may begin none."""
 
     def may_show(self, actor: str) -> bool:
         """Whether it may talk with an actor."""
@@ -76,17 +81,31 @@ class Guard:
         self.options, self._clock = options, clock
         self.requests = Rates(clock, REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S)
         self.offers = Rates(clock, OFFERS, OFFERS_AT_ONCE, PATIENCE_S)
+        self.signs = Rates(clock, SIGNS, SIGNS_AT_ONCE, PATIENCE_S)
         self._joins: dict[str, tuple[float, Rights]] = {}
+        self._owners: dict[str, float] = {}
         self._guests: dict[str, _Guest] = {}
 
-    def join_token(self, rights: Rights) -> str:
-        """A new token with which one browser may join, once, soon. Raises TooMany."""
+    def sign_in(self, secret: str) -> str:
+        """A key for the browser of the owner, who gives the server's secret. Raises WrongSecret, and RequestFault for what cannot be one."""
+        if not secret.isascii():
+            raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
+        if not self.options.token or not _same(secret, self.options.token):
+            raise WrongSecret("This is not the secret of this server.", "It is what MYTALK_TOKEN said when the server was started.")
+        now = self._clock.now()
+        self._owners = {key: until for key, until in self._owners.items() if until > now}
+        key = secrets.token_urlsafe(24)
+        self._owners[key] = now + GUEST_S
+        return key
+
+    def join_token(self, rights: Rights, seconds: float = JOIN_S) -> str:
+        """A new token with which one browser may join, once, within so many seconds. Raises TooMany."""
         now = self._clock.now()
         self._joins = {join: (until, rights) for join, (until, rights) in self._joins.items() if until > now}
         if len(self._joins) >= MOST_JOINS:
-            raise TooMany("Too many join tokens wait to be used.", f"They are void after {JOIN_S:.0f} s.")
+            raise TooMany("Too many join tokens wait to be used.", "Give out some of those that there are, or wait until they are void.")
         join = secrets.token_urlsafe(24)
-        self._joins[join] = now + JOIN_S, rights
+        self._joins[join] = now + seconds, rights
         return join
 
     def redeem(self, join: str, sessions: int | None = None) -> str:
@@ -117,6 +136,8 @@ class Guard:
                 return self.redeem(given, sessions=1)
         else:
             given = request.cookies.get(COOKIE, "")
+            if self._owners.get(given, 0.0) > self._clock.now():
+                return OWNER
         guest = self._guests.get(given)
         if guest is None or guest.until < self._clock.now():
             raise WrongSecret("This server needs a secret.", "Send it as Authorization: Bearer TOKEN, or join with a join token.")

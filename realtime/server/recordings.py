@@ -145,6 +145,7 @@ class Recording:
         return {
             "name": self.name,
             "session": self.session,
+            "actor": self.actor,
             "state": "recording" if self.going else "failed" if self.fault else "ready",
             "trouble": without_folders(self.fault.message) if self.fault else None,
             "seconds": round(self.seconds, 2),
@@ -185,6 +186,10 @@ class Recordings:
         if (recording := self._all.get(name)) is None:
             raise UnknownItem("There is no such recording, or not any more.", "Begin one with POST to a session's recording.")
         return recording
+
+    def all(self) -> list[Recording]:
+        """Those that there are, the newest first."""
+        return list(reversed(self._all.values()))
 
     def remove(self, name: str) -> None:
         """Remove one and its file. Raises UnknownItem, and InUse while it is made."""

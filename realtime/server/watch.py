@@ -10,8 +10,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownItem
-from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, SESSIONS_AT_ONCE, WHO, Rights, by_tls, must_own
+from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, LONGEST_JOIN_S, OWNER, SESSIONS_AT_ONCE, WHO, Rights, by_tls, must_own
 from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
+from realtime.server.recordings import LONGEST_S
 from realtime.server.uploads import read
 from realtime.server.whip import find
 
@@ -104,19 +105,55 @@ async def join(request: web.Request) -> web.StreamResponse:
     """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps. JSON may say
     what its guest may do."""
     must_own(request)
-    token = request.app[GUARD].join_token(_rights(await _json(request) if request.can_read_body else {}))
-    return web.json_response({"join": token, "page": f"/#join={token}", "seconds": JOIN_S}, status=201)
+    said = await _json(request) if request.can_read_body else {}
+    rights, seconds = _rights(said), said.get("seconds", JOIN_S)
+    token = request.app[GUARD].join_token(rights, seconds)
+    page = f"/#watch={rights.watch}&join={token}" if rights.watch else f"/#join={token}"
+    return web.json_response({"join": token, "page": page, "seconds": seconds}, status=201)
 
 
 def _rights(said: dict[str, Any]) -> Rights:
     """What an invitation says. Raises RequestFault for what it cannot."""
     actors, recording, sessions = said.get("actors"), said.get("recording", True), said.get("sessions", SESSIONS_AT_ONCE)
+    watch, seconds = said.get("watch", ""), said.get("seconds", JOIN_S)
     named = actors is None or (isinstance(actors, list) and actors and all(isinstance(actor, str) for actor in actors))
-    if unknown := set(said) - {"actors", "recording", "sessions"}:
-        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording or sessions, or nothing.")
-    if not named or not isinstance(recording, bool) or type(sessions) is not int or not 1 <= sessions <= 1000:
+    if unknown := set(said) - {"actors", "recording", "sessions", "watch", "seconds"}:
+        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording, sessions, watch or seconds, or nothing.")
+    if (
+        not named or not isinstance(recording, bool) or type(sessions) is not int or not 1 <= sessions <= 1000 or not isinstance(watch, str)
+        or type(seconds) not in (int, float) or not 1 <= seconds <= LONGEST_JOIN_S
+    ):  # fmt: skip
         raise RequestFault("The join is not understood.", 'Send {"actors": ["anna"], "recording": false, "sessions": 1}, or nothing.')
-    return Rights(None if actors is None else frozenset(actors), recording, sessions)
+    return Rights(None if actors is None else frozenset(actors), recording, sessions, watch)
+
+
+async def me(request: web.Request) -> web.StreamResponse:
+    """GET what whoever asks may do."""
+    guard, owner = request.app[GUARD], request[WHO] == OWNER
+    rights = guard.rights(request[WHO])
+    return web.json_response({
+        "owner": owner,
+        "may_invite": owner and bool(guard.options.token),
+        "may_record": rights is None or rights.recording,
+        "longest_recording_s": LONGEST_S,
+        "watch": rights.watch if rights else "",
+    })  # fmt: skip
+
+
+async def sign_in(request: web.Request) -> web.StreamResponse:
+    """POST {"secret": TOKEN}: the browser that does so is the owner's from now on."""
+    guard = request.app[GUARD]
+    await guard.signs.pace(guard.visitor(request))
+    body = await _json(request)
+    if not isinstance(body.get("secret"), str):
+        raise RequestFault("The secret is missing.", 'Send {"secret": "..."} as JSON.')
+    return _remembered(request, guard.sign_in(body["secret"]))
+
+
+async def list_recordings(request: web.Request) -> web.StreamResponse:
+    """GET the recordings of whoever asks, the newest first; the owner's are all."""
+    who = request[WHO]
+    return web.json_response({"recordings": [one.report() for one in request.app[RECORDINGS].all() if who in (OWNER, one.owner)]})
 
 
 async def enter(request: web.Request) -> web.StreamResponse:
@@ -124,7 +161,11 @@ async def enter(request: web.Request) -> web.StreamResponse:
     body = await _json(request)
     if not isinstance(body.get("join"), str):
         raise RequestFault("The join token is missing.", 'Send {"join": "..."} as JSON.')
-    key = request.app[GUARD].redeem(body["join"])
+    return _remembered(request, request.app[GUARD].redeem(body["join"]))
+
+
+def _remembered(request: web.Request, key: str) -> web.Response:
+    """A browser that has a key from now on."""
     response = web.Response(status=204)
     response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=by_tls(request), path="/")
     return response

@@ -23,12 +23,22 @@ def find(request: web.Request) -> Session:
     return session
 
 
+def _seen(request: web.Request) -> Session:
+    """The session of a request's path, for whoever may watch it. Raises UnknownSession and NotAllowed."""
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights and rights.watch == request.match_info["session"]:
+        return request.app[SESSIONS].find(rights.watch)
+    return find(request)
+
+
 async def begin(request: web.Request) -> web.StreamResponse:
     """POST an offer: a new session with an actor."""
     offer = await _offer(request)
     guard, who = request.app[GUARD], request[WHO]
     rights = guard.rights(who)
     actor = request.query.get("actor") or default_actor(request.app[OPTIONS].actor, rights)
+    if rights and rights.watch:
+        raise NotAllowed("You were invited to watch.", "Ask whoever invited you for another join token.")
     if rights and not rights.may_show(actor):
         raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
     await request.app[UPLOADS].run(request.app[STORE].find, actor)
@@ -60,19 +70,19 @@ async def end(request: web.Request) -> web.StreamResponse:
 
 async def watch(request: web.Request) -> web.StreamResponse:
     """POST an offer to a session's viewers: see and hear it too."""
-    session = find(request)
+    session = _seen(request)
     viewer, answer = await request.app[SESSIONS].watch(session, await _offer(request))
     return _created(request, f"/v1/sessions/{session.name}/viewers/{viewer.name}", viewer, answer)
 
 
 async def patch_viewer(request: web.Request) -> web.StreamResponse:
     """PATCH a fragment to a viewer."""
-    return await _trickle(request, find(request).viewer(request.match_info["viewer"]))
+    return await _trickle(request, _seen(request).viewer(request.match_info["viewer"]))
 
 
 async def end_viewer(request: web.Request) -> web.StreamResponse:
     """DELETE: the viewer leaves."""
-    session = find(request)
+    session = _seen(request)
     await session.dismiss(session.viewer(request.match_info["viewer"]))
     return web.Response(status=200)
 
