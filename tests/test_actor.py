@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines import face
-from engines.actor import Actor, Store, load_actor, save_actor
+from engines.actor import Actor, Store, built_in, load_actor, save_actor
 from engines.drawn import draw
 from engines.enrol import Tracks, check, choose, enrol, smooth
 from engines.errors import ActorFault, FaceFault, UnknownActor
@@ -160,12 +160,12 @@ def test_saved_and_loaded_alike(tmp_path: Path) -> None:
     for index in (0, 36, 5, 17, 4):
         error = to_rgb(again.frames[index]).astype(int) - to_rgb(actor.frames[index])
         assert 10 * np.log10(255**2 / (error**2).mean()) > 40
-    assert store.names() == ["presenter", "small"]
+    assert store.names() == [*built_in(), "small"]
     assert not [path for path in (tmp_path / "actors").iterdir() if path.name.startswith(".")]
     with pytest.raises(ActorFault, match="already"):
         store.add(actor)
     store.remove("small")
-    assert store.names() == ["presenter"]
+    assert store.names() == list(built_in())
 
 
 def test_a_habit_is_kept_and_an_actor_of_old_has_none(tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ EVERY = [
     ("DELETE", "/v1/sessions/none/recording"),
     ("GET", "/v1/recordings/none.mp4"),
     ("DELETE", "/v1/recordings/none.mp4"),
+    ("GET", "/v1/recordings"),
     ("POST", "/v1/joins"),
+    ("GET", "/v1/me"),
+    ("GET", "/sample.flac"),
     ("GET", "/nowhere"),
 ]
 
@@ -53,7 +56,7 @@ async def test_every_address_wants_the_secret() -> None:
     async with serving(token=TOKEN) as client:
         told = {route.resource.canonical for route in client.server.app.router.routes() if route.resource}  # type: ignore[attr-defined]
         asked = {path.split("?")[0].replace("none.mp4", "{recording}.mp4") for _, path in EVERY}
-        for address in told - {"/", "/favicon.ico", "/openapi.json", "/healthz", "/readyz", "/v1/guests"}:
+        for address in told - {"/", "/favicon.ico", "/openapi.json", "/healthz", "/readyz", "/v1/guests", "/v1/owners"}:
             if "file" not in address:
                 pattern = address.replace("{actor}", "presenter")
                 for name in ("session", "viewer", "enrolment"):
@@ -224,17 +227,44 @@ async def test_a_session_ends_by_its_limits() -> None:
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-async def test_the_page_joins_with_what_stands_behind_its_hash_and_may_come_back() -> None:
+async def test_the_page_joins_signs_in_invites_and_lets_watch() -> None:
     async with serving(token=TOKEN) as client, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await (await browser.new_context(bypass_csp=True)).new_page()
         await page.goto(str(client.make_url("/")) + f"#join={await join(client)}")
+        await page.click("#power")
         await page.wait_for_function("session && session.marks.shown", timeout=60_000)
         assert "#" not in page.url
         assert not await page.is_visible("#add")  # guests add nobody
+        assert not await page.is_visible("#invite")
         await page.reload()
+        await page.click("#power")
         await page.wait_for_function("session && session.marks.shown", timeout=60_000)
-        stranger = await (await browser.new_context(bypass_csp=True)).new_page()
-        await stranger.goto(str(client.make_url("/")))
-        await stranger.wait_for_function("document.getElementById('trouble').textContent.includes('secret')", timeout=60_000)
+
+        owner = await (await browser.new_context(bypass_csp=True)).new_page()
+        await owner.goto(str(client.make_url("/")))
+        await owner.fill("#door-secret", "not it")
+        await owner.press("#door-secret", "Enter")
+        await owner.wait_for_function("document.getElementById('door-state').textContent.includes('not the secret')", timeout=60_000)
+        await owner.fill("#door-secret", TOKEN)
+        await owner.press("#door-secret", "Enter")
+        await owner.click("#power", timeout=60_000)
+        await owner.wait_for_function("session && session.marks.shown", timeout=60_000)
+        await owner.click("#invite")
+        await owner.wait_for_function("document.getElementById('sharing-link').value.includes('#join=')")
+        await owner.keyboard.press("Escape")
+        await owner.click("#viewers")
+        await owner.wait_for_function("document.getElementById('sharing-link').value.includes('#watch=')")
+        link = await owner.input_value("#sharing-link")
+
+        viewer = await (await browser.new_context(bypass_csp=True)).new_page()
+        await viewer.goto(link)
+        await viewer.wait_for_function("session && session.marks.shown", timeout=60_000)
+        assert not await viewer.is_visible("#power")  # who watches controls nothing
+        offer = "{ method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body: 'v=0' }"
+        begin = f"call('/v1/sessions', {offer}).catch(error => error.message)"
+        assert "invited to watch" in await viewer.evaluate(begin)
+        await owner.keyboard.press("Escape")
+        await owner.click("#power")
+        await viewer.wait_for_function("document.getElementById('trouble').textContent.includes('ended')", timeout=60_000)
         await browser.close()

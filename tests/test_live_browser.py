@@ -9,9 +9,11 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -109,9 +111,16 @@ def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server)
+        until(page, "!document.getElementById('sample').disabled")
+        assert page.evaluate("fetch('/v1/sessions').then(a => a.json()).then(all => all.sessions.length)") == 0  # nobody asked for one
+        page.click("#sample")
         took = until(page, "session && session.marks.shown && session.marks.shown - session.marks.posted")
         assert took > 0  # how soon is for benchmarks/latency.py to say: machines that test are noisy
-        until(page, "document.getElementById('words').textContent === 'Idle'")
+        until(page, "document.getElementById('words').textContent === 'Speaking the sample'")
+        until(page, "!document.getElementById('waiting').hidden && document.getElementById('left').textContent.endsWith('left to say')")
+        page.keyboard.press("Escape")
+        until(page, "document.getElementById('waiting').hidden")
+        until(page, "document.getElementById('words').textContent === 'Ready'")
         page.evaluate(WATCH)
         page.evaluate(EARLIER)
         page.wait_for_timeout(2000)
@@ -122,13 +131,13 @@ def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor
         page.set_input_files("#file", file)
         until(page, "document.getElementById('words').textContent === 'Speaking hello.wav'")
         until(page, "seen.white > 15")
-        until(page, "document.getElementById('words').textContent === 'Idle'")
+        until(page, "document.getElementById('words').textContent === 'Ready'")
 
         page.set_input_files("#file", file)
         until(page, "document.getElementById('words').textContent === 'Speaking hello.wav'")
         page.click("#interrupt")
         until(page, "document.getElementById('words').textContent.startsWith('Broken off after')")
-        until(page, "document.getElementById('words').textContent === 'Idle'")
+        until(page, "document.getElementById('words').textContent === 'Ready'")
 
         page.click("#record")
         until(page, "!document.getElementById('recording').hidden")
@@ -141,16 +150,17 @@ def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor
         until(page, f"seen.white > {white} + 5")  # Chromium's own fake microphone beeps
         until(page, "document.getElementById('level').value > 0.2")
         page.click("#record")
-        until(page, "!document.getElementById('saved').hidden")
+        until(page, "!document.getElementById('saved').hidden && document.querySelector('#recordings a')")
         with page.expect_download() as download:
-            page.click("#download")
+            page.click("#recordings a")
         assert probe(download.value.path()).kind == "video"
         page.click("#microphone")
-        until(page, "document.getElementById('words').textContent === 'Idle'")
+        until(page, "document.getElementById('words').textContent === 'Ready'")
 
         until(page, "document.getElementById('link').textContent.startsWith('Connected · VP8 · 512 × 512')")
         until(page, "+document.getElementById('fps').textContent > 5")
-        page.check("input[name=actor][value=second]")
+        page.focus("input[name=actor]:checked")
+        page.keyboard.press("ArrowRight")
         until(page, f"session && session.url !== '{first}' && session.marks.shown")
         assert page.evaluate(f"fetch('{first}').then(answer => answer.status)") == 404
 
@@ -158,10 +168,50 @@ def test_the_page_is_alive_speaks_records_takes_the_microphone_changes_the_actor
         until(page, "!document.getElementById('trouble').hidden")
         assert page.inner_text("#trouble").endswith(".")
 
+        page.click("#record")
+        until(page, "!document.getElementById('recording').hidden")
         page.click("#power")
         assert page.inner_text("#words") == "Ended"
+        until(page, "document.querySelectorAll('#recordings a').length === 2")  # what was recorded until then is not lost
         until(page, "fetch('/v1/sessions').then(a => a.json()).then(all => all.sessions.length === 0)")
         page.click("#power")
         until(page, "session && session.marks.shown")
         assert not errors
+        browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_nothing_of_the_page_is_out_of_anybodys_reach(server: str) -> None:
+    """axe's rules, in both themes and two sizes; and the page is let go where nobody looks."""
+    axe = (Path(axe_playwright_python.__file__).with_name("axe.min.js")).read_text()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for scheme, (width, height) in product(("light", "dark"), ((1280, 860), (390, 844))):
+            context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce")
+            page = context.new_page()
+            page.goto(server)
+            until(page, "!document.getElementById('sample').disabled")
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.hidden = false; one.open = true; })")
+            page.evaluate(axe)
+            for open_it in (
+                "null",
+                "openAdding()",
+                "$('adding').close(), $('door').showModal()",
+                "$('door').close(), $('sharing').showModal()",
+            ):
+                page.evaluate(open_it)
+                found = page.evaluate("axe.run().then(all => all.violations.map(one => [one.id, one.nodes.map(node => node.html)]))")
+                assert not found, (scheme, width, open_it, found)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            context.close()
+        page = browser.new_page()
+        page.goto(server)
+        page.click("#power")
+        until(page, "session && session.marks.shown")
+        page.evaluate("hiddenSince = performance.now() - HIDDEN_MS; letGo()")
+        until(page, "fetch('/v1/sessions').then(a => a.json()).then(all => all.sessions.length === 0)")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        until(page, "session && session.marks.shown")  # somebody looks again
         browser.close()

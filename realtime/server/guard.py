@@ -38,7 +38,8 @@ COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-PAGE_FILES = ("index.html", "style.css", *(f"{name}.js" for name in ("page", "chart", "session", "speech", "cast", "devices", "recordings", "app")))
+_SCRIPTS = ("page", "chart", "session", "speech", "cast", "devices", "recordings", "app")
+PAGE_FILES = ("index.html", "style.css", *(f"{name}.js" for name in _SCRIPTS))
 _OPEN = ("/", *(f"/{name}" for name in PAGE_FILES), "/favicon.ico", "/healthz", "/readyz", "/v1/guests", "/v1/owners", "/openapi.json")
 _CORS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
@@ -87,7 +88,7 @@ class Guard:
         self._guests: dict[str, _Guest] = {}
 
     def sign_in(self, secret: str) -> str:
-        """A key for the browser of the owner, who gives the server's secret. Raises WrongSecret, and RequestFault for what cannot be one."""
+        """A key for the browser of the owner, who gives the server's secret. Raises WrongSecret, RequestFault."""
         if not secret.isascii():
             raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
         if not self.options.token or not _same(secret, self.options.token):

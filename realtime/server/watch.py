@@ -118,7 +118,7 @@ def _rights(said: dict[str, Any]) -> Rights:
     watch, seconds = said.get("watch", ""), said.get("seconds", JOIN_S)
     named = actors is None or (isinstance(actors, list) and actors and all(isinstance(actor, str) for actor in actors))
     if unknown := set(said) - {"actors", "recording", "sessions", "watch", "seconds"}:
-        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording, sessions, watch or seconds, or nothing.")
+        raise RequestFault(f"A join says nothing of {min(unknown)[:40]!r}.", "Say actors, recording, sessions, watch, seconds, or nothing.")
     if (
         not named or not isinstance(recording, bool) or type(sessions) is not int or not 1 <= sessions <= 1000 or not isinstance(watch, str)
         or type(seconds) not in (int, float) or not 1 <= seconds <= LONGEST_JOIN_S
