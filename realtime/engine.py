@@ -20,7 +20,7 @@ from engines.spec import Float, Picture
 from realtime.clock import Clock
 from realtime.load import quicker
 from realtime.processes import Process, order
-from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, LivePipeline, Ring, main
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Engine:
         self,
         store: Actors,
         clock: Clock,
-        factory: Callable[[], Talks] = Pipeline,
+        factory: Callable[[], LivePipeline] = Pipeline,
         *,
         actor: str,
         spare_s: float = SPARE_S,

@@ -56,7 +56,7 @@ _HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 
 _STEPPING = slice(8, 16)  # bytes of the first slot's header: whether the conversation is in a step
 
 
-class Talks(Protocol):
+class LivePipeline(Protocol):
     """What the worker needs of `engines.pipeline.Pipeline`, and what a fake has to do."""
 
     @property
@@ -174,7 +174,7 @@ class _Talk:
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock, largest: int | None) -> None:
+    def __init__(self, pipe: Connection, pipeline: LivePipeline, store: Actors, clock: Clock, largest: int | None) -> None:
         self._pipe, self._pipeline, self._store, self._clock, self._largest = pipe, pipeline, store, clock, largest
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
@@ -421,7 +421,7 @@ def scaled(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 
 def main(
-    pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True, largest: int | None = None
+    pipe: Connection, factory: Callable[[], LivePipeline], store: Actors, actor: str, measure: bool = True, largest: int | None = None
 ) -> None:
     """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
     pixels of a side of its pictures."""

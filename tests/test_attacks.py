@@ -18,11 +18,10 @@ from realtime import engine as supervision
 from realtime.server import app as application
 from realtime.server import guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
-from realtime.server.internals import CHECKS, MOST_FOUND, PACKETS, REPORTS
 from realtime.server.keys import ENGINE, SESSIONS
-from realtime.server.senders import AGAIN, KEY_FRAMES
-from realtime.server.speech import WORDS, WORDS_AT_ONCE
+from realtime.server.speech_socket import WORDS, WORDS_AT_ONCE
 from realtime.testing import FakeStore
+from realtime.webrtc.internals import AGAIN, CHECKS, KEY_FRAMES, MOST_FOUND, PACKETS, REPORTS
 from tests.peers import SDP, Client, Peer, bursts, clock, offer, problem, serving, until
 
 HASTY = ClientWSTimeout(ws_close=0.1)

@@ -16,12 +16,12 @@ import pytest
 
 from engines.frames import Picture
 from realtime.camera.devices import Device, DeviceFault
-from realtime.camera.sinks import Stream
+from realtime.camera.sinks import Muxer
 from realtime.camera.sound import Ear, Mouth
 from realtime.camera.stage import Plan, Stage
+from realtime.conversation import Conversation
 from realtime.engine import Engine
-from realtime.server.session import Session
-from realtime.server.surroundings import Surroundings
+from realtime.surroundings import Surroundings
 from realtime.testing import InlineEngine, VirtualClock
 from realtime.timeline import WIRE_TICK
 from tests.peers import onsets
@@ -132,7 +132,7 @@ class Call:
     ear: Ear
     mouth: Mouth
     shown: Shown
-    session: Session
+    session: Conversation
 
     def heard(self) -> list[float]:
         return onsets(sorted(one for line in self.audio.lines for one in line.heard))
@@ -159,9 +159,9 @@ async def call(
     monkeypatch.setitem(sys.modules, "sounddevice", cast(Any, audio))
     ear, mouth, shown = Ear(Device("microphone", "", 0), clock), Mouth(Device("cable", "", 1), clock), Shown(clock)
     around = Surroundings(cast(Engine, InlineEngine(clock, cost)), clock, _Uncounted(), idle_s=math.inf, total_s=math.inf)
-    session = Session("camera", "presenter", "", around, lambda ended: None)
+    session = Conversation("camera", "presenter", "", around, lambda ended: None)
     stage = Stage(Plan("presenter", shown, ear, mouth), clock)
-    session.outlets[:] = [stage]
+    session.attach(stage)
     ear.open()
     mouth.open()
     session.begin()
@@ -271,7 +271,7 @@ async def test_an_address_that_was_lost_is_called_again_and_its_key_is_not_told(
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
-    stream = await asyncio.to_thread(Stream, f"tcp://name:word@{host}:{port}/key", (64, 48))
+    stream = await asyncio.to_thread(Muxer, f"tcp://name:word@{host}:{port}/key", (64, 48))
     picture, faults = np.full((72, 64), 128, np.uint8), set()
     for tick in range(1000):
         stream.show(tick, np.zeros(WIRE_TICK, np.float32), picture)

@@ -125,7 +125,7 @@ class DriverCamera:
             self._camera.close()
 
 
-class Stream:
+class Muxer:
     """Pictures and sound, H.264 and AAC, to a file or an address (rtmp, srt, udp, tcp), in a thread of its own.
 
     An address that was lost is called again, after `AGAIN_S` and then twice as many seconds each time; what would have left

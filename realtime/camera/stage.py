@@ -13,8 +13,8 @@ from realtime.camera.drift import Beat
 from realtime.camera.sinks import Away, Camera
 from realtime.camera.sound import Ear, Mouth
 from realtime.clock import Clock
+from realtime.conversation import Conversation
 from realtime.engine import Engine
-from realtime.server.session import Session
 from realtime.timeline import TICK_S, Float
 
 
@@ -116,11 +116,11 @@ class Stage:
 
 
 @dataclass
-class Live:
+class Call:
     """What a view looks at, and may change."""
 
     plan: Plan
-    session: Session
+    session: Conversation
     stage: Stage
     engine: Engine
     doors: list[str] = field(default_factory=list)

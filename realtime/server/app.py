@@ -25,18 +25,18 @@ from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs
 from realtime.server import actors, child, speech, watch, whip
 from realtime.server.closed import hide
-from realtime.server.encoders import cost_of_a_picture, set_encoders
 from realtime.server.enrolments import Enrolments
-from realtime.server.guard import GUARD, Guard, answer_faults, cors, stand_guard
+from realtime.server.guard import GUARD, Guard, add_headers, answer_faults, cors, stand_guard
 from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
 from realtime.server.scratch import Scratch
 from realtime.server.sessions import Sessions
-from realtime.server.surroundings import Surroundings
 from realtime.server.uploads import Uploads
-from realtime.worker import Actors, Talks, shown_size
+from realtime.surroundings import Surroundings
+from realtime.webrtc.encoders import cost_of_a_picture, set_encoders
+from realtime.worker import Actors, LivePipeline, shown_size
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +52,12 @@ WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
 WIRES_AGAIN_S = 30.0
 """Seconds after which that is measured again, while there is no session; then twice as many."""
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "microphone=(self), camera=()",
-    "Cache-Control": "no-cache",
-}
 SCRATCH = web.AppKey("scratch", Scratch)
 WIRE_COST: web.AppKey[list[tuple[float, int]]] = web.AppKey("wire", list)
 
 
 def make_app(
-    *, store: Actors, options: Options | None = None, clock: Clock | None = None, pipeline: Callable[[], Talks] = Pipeline
+    *, store: Actors, options: Options | None = None, clock: Clock | None = None, pipeline: Callable[[], LivePipeline] = Pipeline
 ) -> web.Application:
     """The server as an application. `pipeline` is made in the inference process, so it must be importable by name."""
     options, clock = options or Options(), clock or WallClock()
@@ -77,8 +67,8 @@ def make_app(
     app[METRICS] = Metrics(clock)
     app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest)
     app[WIRE_COST] = []
-    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice_now, options.idle_s, options.total_s)
-    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
+    around = Surroundings(app[ENGINE], clock, app[METRICS], options.idle_s, options.total_s)
+    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor), options.ice_now)
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
     app[SCRATCH] = Scratch()
@@ -126,7 +116,7 @@ def _routes() -> list[web.RouteDef]:
     ]
 
 
-def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pipeline: Callable[[], Talks] = Pipeline) -> None:
+def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pipeline: Callable[[], LivePipeline] = Pipeline) -> None:
     """Serve until Ctrl-C or SIGTERM. Prints "Serving on http://HOST:PORT" when ready. Raises Fault."""
     options = options or Options()
     store.find(options.actor)
@@ -237,8 +227,7 @@ async def _end_sessions(app: web.Application) -> None:
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    await add_headers(request, response)
     cors(request, response)
     if response.status >= 400 and request.app is not None:
         request.app[METRICS].refused(str(response.status))

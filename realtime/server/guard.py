@@ -15,8 +15,9 @@ from aiohttp import web
 from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import fault_of, problem
+from realtime.loopback import is_loopback
 from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
-from realtime.server.options import Options, is_loopback, link_of
+from realtime.server.options import Options, link_of
 from realtime.server.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,16 @@ REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 100, 100, 1.0
 """Requests of one guest, or of one address, that are answered a second, and at once; for how long one beyond them waits."""
 OFFERS, OFFERS_AT_ONCE = 20, 10
 """The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=()",
+    "Cache-Control": "no-cache",
+}
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
@@ -242,6 +253,12 @@ def must_own(request: web.Request, owner: str = OWNER) -> None:
     """Raise NotAllowed where whoever asks is neither the server's owner nor this one."""
     if request[WHO] not in (OWNER, owner):
         raise NotAllowed("This is not for guests.", "Ask with the server's own secret.")
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Say what browsers may do with an answer (`on_response_prepare`)."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def cors(request: web.Request, response: web.StreamResponse) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from aiortc import RTCIceServer
 from engines.actor import BUILT_IN
 from realtime.clock import unix_time
 from realtime.errors import SettingsFault
+from realtime.loopback import is_loopback
 from realtime.settings import Settings
 
 LEAST_TOKEN = 16
@@ -86,16 +86,6 @@ def _until(server: RTCIceServer, until: int, secret: str) -> RTCIceServer:
     name = f"{until}:{secrets.token_hex(4)}"
     credential = base64.b64encode(hmac.digest(secret.encode(), name.encode(), "sha1")).decode()
     return RTCIceServer(urls=server.urls, username=name, credential=credential)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or address."""
-    if host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def ice_servers(text: str, secret: str = "") -> tuple[RTCIceServer, ...]:

@@ -7,6 +7,7 @@ import logging
 import queue
 import secrets
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from realtime.errors import StorageFault, fault_of, without_folders
 from realtime.server.faults import InUse, TooMany, UnknownItem
 from realtime.server.scratch import Scratch
 from realtime.server.session import Session
-from realtime.server.surroundings import Outlet
+from realtime.surroundings import Outlet
 from realtime.timeline import TICK_S, WIRE_TICK, Float
 from realtime.writer import Writer
 
@@ -41,7 +42,7 @@ class Recording:
     def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
         self.name, self.path = path.stem, path
         self.session, self.actor, self.owner = session.name, session.actor, session.owner
-        self._outlets: list[Outlet] | None = session.outlets  # not the session: that ends, and recordings stay
+        self._detach: Callable[[Outlet], None] | None = session.detach  # let go of at the end: sessions end, and recordings stay
         self.seconds = 0.0
         self.left_out = 0
         """Ticks that found the disk too slow."""
@@ -86,14 +87,14 @@ class Recording:
 
     def finish(self) -> None:
         """No more ticks. Twice is once."""
-        if self._outlets is not None and self in self._outlets:
-            self._outlets.remove(self)
-        self._outlets, self._over = None, True
+        if self._detach is not None:
+            self._detach(self)
+        self._detach, self._over = None, True
 
     @property
     def attached(self) -> bool:
         """Whether ticks still come."""
-        return self._outlets is not None
+        return self._detach is not None
 
     async def wait(self) -> None:
         """Until the file is whole."""
@@ -173,7 +174,7 @@ class Recordings:
             self.remove(name)
         recording = Recording(self._scratch.folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
-        session.outlets.append(recording)
+        session.attach(recording)
         return recording
 
     def of(self, session: Session) -> Recording | None:

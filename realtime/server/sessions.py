@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from aiortc import RTCIceServer
+
+from realtime.conversation import Conversation
 from realtime.engine import CrashFault
 from realtime.load import Costs
 from realtime.server.faults import Busy, Full, UnknownSession
 from realtime.server.peer import CONNECT_S, Peer
 from realtime.server.session import Session
-from realtime.server.surroundings import Surroundings
+from realtime.surroundings import Surroundings
 
 MEASURING_S = 15.0
 """Who asks for a second session before the machine was measured waits at most so long."""
@@ -34,7 +37,9 @@ class Sessions:
         most: int | None,
         costs: Callable[[], Costs | None],
         pixels: Callable[[str], tuple[int, int]] = lambda actor: (0, 0),
+        ice: Callable[[], Sequence[RTCIceServer]] = tuple,
     ) -> None:
+        self._ice = ice
         self._around, self._most, self._costs, self._pixels = around, most, costs, pixels
         self._sizes: dict[str, tuple[int, int]] = {}  # of each session
         self._all: dict[str, Session] = {}
@@ -82,7 +87,7 @@ class Sessions:
         if len(self._all) >= self.capacity or (len(self._all) and not self._room(pixels, beside=True)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
-        session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone)
+        session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone, self._ice)
         self._all[session.name] = session
         self._sizes[session.name] = pixels
         try:
@@ -130,7 +135,7 @@ class Sessions:
         peers = sum(costs.wires(sent, count) for (_, sent), count in sizes) + costs.wires(pixels[1], 1)
         return costs.fits(sessions, peers)
 
-    def _gone(self, session: Session) -> None:
+    def _gone(self, session: Conversation) -> None:
         self._all.pop(session.name, None)
         self._sizes.pop(session.name, None)
         if isinstance(session.refusal, CrashFault):

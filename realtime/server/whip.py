@@ -11,8 +11,8 @@ from realtime.server.options import link_of
 from realtime.server.peer import Peer
 from realtime.server.session import Session
 from realtime.server.uploads import read
+from realtime.webrtc.connection import SDP
 
-SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
