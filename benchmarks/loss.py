@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.latency import FLAGS, FREEZES, Lossy
+from benchmarks.browser import FLAGS, FREEZES, Lossy
 
 ROUND_S = 60.0
 WATCH = """
