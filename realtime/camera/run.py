@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engines.errors import Fault
 from realtime import timeline
-from realtime.camera.sinks import Away, Muxer
+from realtime.camera.sinks import Away, InThread, Muxer
 from realtime.camera.stage import Call, Door, Plan, Stage
 from realtime.clock import Clock, WallClock
 from realtime.conversation import Conversation
@@ -57,10 +58,12 @@ async def _run(plan: Plan, store: Actors, pipeline: Callable[[], LivePipeline], 
     lines = [line for line in (plan.ear, plan.mouth) if line]
     async with contextlib.AsyncExitStack() as stack:
         for line in lines:
-            stack.callback(line.close)
-            line.open()
+            stack.push_async_callback(asyncio.to_thread, line.close)
+            await asyncio.to_thread(line.open)
         if plan.camera:
-            stack.callback(plan.camera.close)
+            camera = InThread(plan.camera)
+            plan = replace(plan, camera=camera)
+            stack.push_async_callback(asyncio.to_thread, camera.close)
         away = await _away(plan, clock, (int(about["width"]), int(about["height"])))
         if away:
             stack.push_async_callback(away.close)
