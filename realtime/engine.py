@@ -10,7 +10,7 @@ import logging
 import math
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +44,8 @@ SPARE_S = 2.0
 AGAIN_S, LONGEST_AGAIN_S = 30.0, 1800.0
 """Seconds without a conversation after which ticks are measured again; twice as many each time, while nothing is quicker than before."""
 QUICKER = 0.9
+ENOUGH = 5
+"""So many steps of a report say what one takes at the least."""
 ALONE_S = 10.0
 """Who was in a fatal step has steps of its own for so long; six times as long after each further one."""
 HELD_S = 10.0
@@ -415,6 +417,14 @@ class Engine:
         self._again = AGAIN_S if gained else min(2 * self._again, LONGEST_AGAIN_S)
         self.costs = found
 
+    def _learn(self, steps: Sequence[tuple[int, float, bool]]) -> None:
+        """Steps of conversations (how many, seconds, whether all of it was done): where they are quicker than what was measured, the
+        machine was busy then."""
+        for count in set(self.costs):
+            took = [seconds for conversations, seconds, whole in steps if whole and conversations == count]
+            if len(took) >= ENOUGH:
+                self.costs = quicker(self.costs, count, min(took))
+
     async def _ease(self, spare: Process) -> None:
         """Let it load a little at a time while others talk: at once, it would take a core from them for seconds."""
         try:
@@ -455,8 +465,9 @@ class Engine:
             self._remeasured(news["count"], news["seconds"], tuple(news["size"]))
         elif news["what"] == "load":
             self.every = news["every"]
-            for conversations, seconds in news["steps"]:
+            for conversations, seconds, _ in news["steps"]:
                 self.worked(conversations, seconds)
+            self._learn(news["steps"])
         elif news["what"] == "opened":
             ring = Ring(news["width"], news["height"], news["ring"])
             ring.forget()

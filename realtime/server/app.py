@@ -35,7 +35,8 @@ from realtime.server.scratch import Scratch
 from realtime.server.sessions import Sessions
 from realtime.server.uploads import Uploads
 from realtime.surroundings import Surroundings
-from realtime.webrtc.encoders import cost_of_a_picture, set_encoders
+from realtime.webrtc.costs import cost_of_a_picture
+from realtime.webrtc.encoders import set_encoders
 from realtime.worker import Actors, LivePipeline, shown_size
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ PAGE = Path(__file__).with_name("page")
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
 WIRES_AGAIN_S = 30.0
-"""Seconds after which that is measured again, while there is no session; then twice as many."""
+"""Seconds after which that is measured again; then twice as many."""
 SCRATCH = web.AppKey("scratch", Scratch)
 WIRE_COST: web.AppKey[list[tuple[float, int]]] = web.AppKey("wire", list)
 
@@ -215,9 +216,9 @@ async def _measure_wires(app: web.Application) -> None:
         size = (512, 512)
     pause = WIRES_AGAIN_S
     while True:
-        if not len(app[SESSIONS]) or not app[WIRE_COST]:  # the least counts: what the machine can, not what else it had to do just then
-            cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
-            app[WIRE_COST][:] = [min([(cost, size[0] * size[1]), *app[WIRE_COST]])]
+        # the least counts: what the machine can, not what else it had to do just then
+        cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
+        app[WIRE_COST][:] = [min([(cost, size[0] * size[1]), *app[WIRE_COST]])]
         await app[CLOCK].sleep_until(app[CLOCK].now() + pause)
         pause = min(2 * pause, LONGEST_AGAIN_S)
 

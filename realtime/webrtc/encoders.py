@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
-import numpy as np
 from aiortc import RTCPeerConnection, RTCRtpCodecParameters, RTCRtpSender
 from aiortc.codecs import get_encoder
 from aiortc.codecs.base import Encoder
@@ -13,10 +12,7 @@ from aiortc.codecs.vpx import Vp8Encoder
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from engines.frames import Picture
 from engines.spec import FPS
-from realtime.clock import Clock
-from realtime.timeline import PICTURE_BASE, picture_pts
 from realtime.webrtc import internals
 
 START_BITRATE = 2_000_000
@@ -86,19 +82,3 @@ def prefer(connection: RTCPeerConnection) -> None:
     for transceiver in connection.getTransceivers():
         if transceiver.kind == "video":
             transceiver.setCodecPreferences(ours)
-
-
-def cost_of_a_picture(size: tuple[int, int], clock: Clock, pictures: int = 12) -> float:
-    """Seconds that VP8 takes for a picture of this size, measured (blocking; of a dozen the third fastest). Noise moves across it."""
-    encoder = Vp8Encoder()
-    width, height = size
-    rng = np.random.default_rng(0)
-    picture: Picture = rng.integers(100, 140, (height * 3 // 2, width), np.uint8)
-    took = []
-    for n in range(pictures):
-        frame = av.VideoFrame.from_ndarray(np.roll(picture, n, 1), format="yuv420p")
-        frame.pts, frame.time_base = picture_pts(n), PICTURE_BASE
-        began = clock.now()
-        encoder.encode(frame, force_keyframe=n == 0)
-        took.append(clock.now() - began)
-    return sorted(took[1:])[2]
