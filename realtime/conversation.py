@@ -94,6 +94,10 @@ class Conversation:
             outlet.ended()
         self._log.info("ends after %.1f s", self._clock.now() - self.opened_at)
 
+    def leave(self) -> None:
+        """Close it, while nobody waits for that."""
+        self._later(self.close())
+
     # speech in
 
     def listen(self, microphone: Live | None) -> None:

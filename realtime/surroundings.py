@@ -9,8 +9,8 @@ from typing import Protocol
 
 from engines.frames import Picture
 from realtime.clock import Clock
-from realtime.engine import Engine
 from realtime.intake import Stream
+from realtime.listener import Listener
 from realtime.timeline import Float
 
 
@@ -80,11 +80,33 @@ class Gauges(Protocol):
         ...
 
 
+class AnyEngine(Protocol):
+    """What a conversation needs of `realtime.engine.Engine`."""
+
+    restarts: int
+
+    def open(self, actor: str, listener: Listener, owner: str = "") -> int:
+        """See `Engine.open`."""
+        ...
+
+    def hear(self, session: int, sequence: int, speech: Float) -> None:
+        """See `Engine.hear`."""
+        ...
+
+    def interrupt(self, session: int) -> None:
+        """See `Engine.interrupt`."""
+        ...
+
+    def shut(self, session: int) -> None:
+        """See `Engine.shut`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What all conversations of a process share."""
 
-    engine: Engine
+    engine: AnyEngine
     clock: Clock
     gauges: Gauges
     idle_s: float = 1800.0

@@ -255,6 +255,13 @@ def must_own(request: web.Request, owner: str = OWNER) -> None:
         raise NotAllowed("This is not for guests.", "Ask with the server's own secret.")
 
 
+def must_may_record(request: web.Request) -> None:
+    """Raise NotAllowed where whoever asks was not invited to record."""
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights and not rights.recording:
+        raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
+
+
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Say what browsers may do with an answer (`on_response_prepare`)."""
     for name, value in HEADERS.items():

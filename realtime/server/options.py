@@ -32,6 +32,8 @@ class Options:
     """Who is shown where nobody is named."""
     max_sessions: int | None = None
     """None: as many as this machine was measured to carry."""
+    loops: int | None = 1
+    """Event loops, each a process, that peers are spread over; 1: the server's own, None: as many as this machine was measured to need."""
     token: str = field(default="", repr=False)
     """The secret that every call must bear; empty: none, which only loopback allows."""
     origins: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ class Options:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
         if not 64 <= self.largest <= 4096:
             raise SettingsFault("The longest side of live pictures has 64 to 4096 pixels.", "Leave it out for 1280.")
+        if self.loops is not None and not 1 <= self.loops <= 64:
+            raise SettingsFault("A server has 1 to 64 event loops.", "Leave --loops out to have it measured.")
         if self.max_sessions is not None and self.max_sessions < 1:
             raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
 
@@ -115,6 +119,7 @@ def options_of(settings: Settings) -> Options:
         host=settings.host,
         actor=settings.actor,
         max_sessions=settings.sessions or None,
+        loops=settings.loops or None,
         token=settings.token,
         origins=tuple(filter(None, (origin.strip() for origin in settings.origins.split(",")))),
         ice=ice_servers(settings.ice, settings.turn_secret),

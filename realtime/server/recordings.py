@@ -155,10 +155,10 @@ class Recording:
 
 
 class Recordings:
-    """All recordings of a server, in its folder."""
+    """All recordings of a server, in its folder. Their names begin with `prefix`."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Scratch, prefix: str = "") -> None:
+        self._scratch, self._prefix = scratch, prefix
         self._all: dict[str, Recording] = {}
 
     def begin(self, session: Session) -> Recording:
@@ -172,7 +172,7 @@ class Recordings:
         done = [name for name, recording in self._all.items() if not recording.going]
         for name in done[: max(0, len(self._all) - MOST + 1)]:
             self.remove(name)
-        recording = Recording(self._scratch.folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
+        recording = Recording(self._scratch.folder / f"{self._prefix}{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
         session.attach(recording)
         return recording

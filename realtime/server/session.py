@@ -94,6 +94,21 @@ class Session(Conversation):
         await self._files.end()
         await asyncio.gather(self.peer.close(), *(viewer.close() for viewer in self.viewers.values()))
 
+    @property
+    def tag(self) -> str:
+        """See `Peer.tag`."""
+        return self.peer.tag
+
+    @property
+    def connected(self) -> bool:
+        """Whether media flow to whoever began it."""
+        return self.peer.connected
+
+    @property
+    def watching(self) -> int:
+        """Viewers."""
+        return len(self.viewers)
+
     async def speak(self, file: Path) -> None:
         """Speak a sound file after those that wait already; it is deleted afterwards. Raises Busy, UnknownSession and MediaFault."""
         await self._files.put(file)

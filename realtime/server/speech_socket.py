@@ -219,13 +219,13 @@ async def converse(request: web.Request, session: Conversation, clock: Clock) ->
     if not socket.can_prepare(request).ok:
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
-    _read_little(request.transport)
+    read_little(request.transport)
     await SpeechSocket(session, clock).run(request, socket, rate)
     await socket.close()
     return socket
 
 
-def _read_little(transport: asyncio.BaseTransport | None) -> None:
+def read_little(transport: asyncio.BaseTransport | None) -> None:
     """Let a connection be read in small pieces: asyncio reads 256 KiB at a time, in which are tens of thousands of small messages, all
     of which are parsed before others have their turn."""
     if transport is not None and hasattr(transport, "max_size"):
