@@ -26,6 +26,7 @@ from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
 from realtime.server import actors, child, loop, speech, watch, whip
 from realtime.server.closed import hide
+from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
 from realtime.server.forward import to_owner
 from realtime.server.guard import GUARD, Guard, add_headers, answer_faults, cors, stand_guard
@@ -49,7 +50,7 @@ log = logging.getLogger(__name__)
 MOST_OFFER = 64 << 10
 DESCRIPTORS = 1 << 16
 """Files and connections that may be open at a time, where the system lets us have so many."""
-AT_ONCE = 32
+BACKLOG = 32
 """Connections that are accepted before others have their turn."""
 KEPT_S, LINGER_S = 75.0, 2.0
 """For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
@@ -155,16 +156,17 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
         app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S, auto_decompress=False
     )
     await runner.setup()
+    assert runner.server is not None
     try:
-        site = web.TCPSite(runner, host, port, backlog=AT_ONCE)
         try:
-            await site.start()
+            listening = await loop.create_server(Connections(runner.server), host, port, backlog=BACKLOG)
         except OSError as error:
             raise fault_of(error) or SettingsFault(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
         shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"Serving on http://{shown}:{runner.addresses[0][1]}\n")
+        sys.stdout.write(f"Serving on http://{shown}:{listening.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
         await stop.wait()
+        listening.close()
     finally:
         await runner.cleanup()
 
