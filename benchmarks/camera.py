@@ -39,8 +39,9 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.browser import FLAGS, LOOK
+from benchmarks.clapper import Floats, clapper_offsets, heard_at, ms, shown_after, voice
 from benchmarks.endurance import offspring, worked
-from benchmarks.latency import FLAGS, LOOK, Floats, clapper_offsets, heard_at, ms, shown_after, voice
 from realtime.camera.drift import Bridge
 
 ROOT = Path(__file__).resolve().parent.parent

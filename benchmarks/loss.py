@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.latency import FLAGS, FREEZES, Lossy
+from benchmarks.browser import FLAGS, FREEZES, Lossy
 
 ROUND_S = 60.0
 WATCH = """
@@ -55,6 +55,7 @@ def one_round(browser: Browser, url: str, relay: Lossy, seconds: float) -> dict[
     page = browser.new_context(bypass_csp=True, permissions=["microphone"]).new_page()
     page.route("**/v1/sessions*", relay.answer)
     page.goto(url)
+    page.click("#power")
     page.wait_for_function("session && session.marks.shown")
     page.click("#microphone")
     page.evaluate(WATCH)

@@ -12,7 +12,7 @@ from engines.spec import APPEARANCE, BACKENDS, MOTION, AppearanceEngine, Float, 
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ConversationState:
     """One stream of speech with its state. A value: passed in and handed back."""
 
     actor: Actor
@@ -43,17 +43,17 @@ class Pipeline:
         """Ticks between hearing a tick of speech and having its picture."""
         return self.motion.look_ahead
 
-    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> Conversation:
+    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> ConversationState:
         """A new conversation with this actor, from frame `first` of its loop on."""
-        return Conversation(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
+        return ConversationState(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
 
-    def interrupt(self, conversation: Conversation) -> Conversation:
+    def interrupt(self, conversation: ConversationState) -> ConversationState:
         """The conversation after its speech was broken off: see `MotionEngine.interrupt`. The actor's frames go on."""
         return replace(conversation, motion=self.motion.interrupt(conversation.motion))
 
     def step(
-        self, conversations: Sequence[Conversation], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
-    ) -> tuple[list[Conversation], list[Picture | None]]:
+        self, conversations: Sequence[ConversationState], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
+    ) -> tuple[list[ConversationState], list[Picture | None]]:
         """Hear one tick, (B, 640) at 16 kHz, in each of B conversations; see the tick `look_ahead` before it.
 
         A picture (I420, the actor's size) is None while the conversation is younger than the look-ahead, and in the rows

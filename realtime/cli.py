@@ -188,6 +188,7 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
 @click.option("--turn-secret", help="The secret that TURN servers share with this one; better given as MYTALK_TURN_SECRET.")
 @click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
+@click.option("--loops", type=int, help="Event loops, each a process, that peers are spread over [default: as many as are needed].")
 @click.option("--largest", type=int, help="Pixels of the longest side of live pictures; larger actors are scaled [default: 1280].")
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")

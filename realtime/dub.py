@@ -25,7 +25,7 @@ LOWEST_FPS, HIGHEST_FPS = 1.0, 120.0
 Progress = Callable[[int, int | None], None]
 
 
-class Steps(Protocol):
+class DubbingPipeline(Protocol):
     """What dubbing needs of `engines.pipeline.Pipeline`; a conversation is whatever `start` gives."""
 
     @property
@@ -77,7 +77,7 @@ def check_options(fps: float, crf: int) -> None:
         raise SettingsFault(f"A quality (crf) of {crf} does not exist.", "Choose --crf from 0 (largest) to 51; 16 is the default.")
 
 
-def made(actor: Actor, speech: Iterator[Sound], pipeline: Steps, *, first: int = 0, seed: int = 0) -> Iterator[Picture]:
+def made(actor: Actor, speech: Iterator[Sound], pipeline: DubbingPipeline, *, first: int = 0, seed: int = 0) -> Iterator[Picture]:
     """One picture for each tick of speech (640,); silence follows the last so that the look-ahead is filled."""
     conversation = pipeline.start(actor, seed, first)
     for block in chain(speech, repeat(np.zeros(TICK, np.float32), pipeline.look_ahead)):
@@ -91,7 +91,7 @@ def dub(
     speech_path: Path,
     out_path: Path,
     *,
-    pipeline: Steps,
+    pipeline: DubbingPipeline,
     start: float = 0.0,
     fps: float = FPS,
     crf: int = 16,

@@ -10,17 +10,20 @@ import logging
 import math
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from engines.errors import Fault
 from engines.pipeline import Pipeline
-from engines.spec import Float, Picture
+from engines.spec import Float
 from realtime.clock import Clock
+from realtime.listener import CrashFault as CrashFault
+from realtime.listener import EngineFault as EngineFault
+from realtime.listener import Listener as Listener
+from realtime.listener import Reading, Receiver
 from realtime.load import quicker
 from realtime.processes import Process, order
-from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, Ring, Talks, main
+from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, LivePipeline, Ring, main
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ SPARE_S = 2.0
 AGAIN_S, LONGEST_AGAIN_S = 30.0, 1800.0
 """Seconds without a conversation after which ticks are measured again; twice as many each time, while nothing is quicker than before."""
 QUICKER = 0.9
+ENOUGH = 5
+"""So many steps of a report say what one takes at the least."""
 ALONE_S = 10.0
 """Who was in a fatal step has steps of its own for so long; six times as long after each further one."""
 HELD_S = 10.0
@@ -53,44 +58,10 @@ BANNED_S, MOST_BANNED_S = 30.0, 600.0
 _ENDED = (0, -signal.SIGKILL, -signal.SIGTERM)  # exits that no conversation is to blame for
 
 
-class EngineFault(Fault):
-    """The engine cannot do it now."""
-
-    code = "engine"
-    again = True
-
-
-class CrashFault(Fault):
-    """The conversation ends the engine's process, again and again."""
-
-    code = "engine-crash"
-    again = True
-
-
-class Listener(Protocol):
-    """Who gets what the engine makes of a conversation. Called on the event loop."""
-
-    def opened(self, look_ahead: int) -> None:
-        """The conversation begins, the first time or afresh after the engine was restarted: what it had is gone."""
-        ...
-
-    def answered(self, sequence: int, picture: Picture | None) -> None:
-        """One tick was heard; the picture (a copy) is of the tick `look_ahead` before it."""
-        ...
-
-    def lost(self) -> None:
-        """The process ended; `opened` follows when there is a new one."""
-        ...
-
-    def refused(self, fault: Fault) -> None:
-        """The conversation cannot be opened."""
-        ...
-
-
 @dataclass
 class _Talk:
     actor: str
-    listener: Listener
+    receiver: Receiver
     owner: str
     ring: Ring | None = None
     asked: float | None = None
@@ -110,7 +81,7 @@ class Engine:
         self,
         store: Actors,
         clock: Clock,
-        factory: Callable[[], Talks] = Pipeline,
+        factory: Callable[[], LivePipeline] = Pipeline,
         *,
         actor: str,
         spare_s: float = SPARE_S,
@@ -182,13 +153,20 @@ class Engine:
         await asyncio.gather(self._end(patience=2.0), self._end_spare(patience=2.0))
 
     def open(self, actor: str, listener: Listener, owner: str = "") -> int:
-        """Begin a conversation; its listener hears when it is open. Raises CrashFault where those of this owner with this actor end the
-        engine."""
+        """Begin a conversation; its listener hears when it is open. Raises CrashFault: see `check`."""
+        return self.relay(actor, Reading(listener), owner)
+
+    def check(self, actor: str, owner: str) -> None:
+        """Raise CrashFault where conversations of this owner with this actor end the engine."""
         until, _ = self._banned.get((owner, actor), (0.0, 0.0))
         if self._clock.now() < until:
             raise CrashFault("A conversation of yours with this actor ended the engine twice.", "Try again later, or with another actor.")
+
+    def relay(self, actor: str, receiver: Receiver, owner: str) -> int:
+        """See `open`: for those who read pictures elsewhere."""
+        self.check(actor, owner)
         session = next(self._names)
-        self._talks[session] = _Talk(actor, listener, owner)
+        self._talks[session] = _Talk(actor, receiver, owner)
         if self.ready:
             self._open(session)
         return session
@@ -277,7 +255,7 @@ class Engine:
             if talk.ring:
                 talk.ring.close()
                 talk.ring = None
-                talk.listener.lost()
+                talk.receiver.lost()
         return code
 
     async def _end_spare(self, patience: float = 0.0) -> None:
@@ -359,7 +337,7 @@ class Engine:
                 self._banned = {who: ban for who, ban in self._banned.items() if ban[0] + MOST_BANNED_S > now}
                 self._banned[talk.owner, talk.actor] = now + min(2 * before, MOST_BANNED_S), min(2 * before, MOST_BANNED_S)
                 log.error("conversation %d with %s ended the engine twice: it is refused", session, talk.actor)
-                talk.listener.refused(
+                talk.receiver.refused(
                     CrashFault("This conversation ended the engine twice.", "Begin a new one later, or with another actor.")
                 )
                 self.shut(session)
@@ -415,6 +393,14 @@ class Engine:
         self._again = AGAIN_S if gained else min(2 * self._again, LONGEST_AGAIN_S)
         self.costs = found
 
+    def _learn(self, steps: Sequence[tuple[int, float, bool]]) -> None:
+        """Steps of conversations (how many, seconds, whether all of it was done): where they are quicker than what was measured, the
+        machine was busy then."""
+        for count in set(self.costs):
+            took = [seconds for conversations, seconds, whole in steps if whole and conversations == count]
+            if len(took) >= ENOUGH:
+                self.costs = quicker(self.costs, count, min(took))
+
     async def _ease(self, spare: Process) -> None:
         """Let it load a little at a time while others talk: at once, it would take a core from them for seconds."""
         try:
@@ -441,7 +427,7 @@ class Engine:
             talk = self._talks.get(session)
             if talk and talk.ring:
                 self._asked[session] = max(0, self._asked.get(session, 0) - 1)
-                talk.listener.answered(sequence, talk.ring.read(sequence) if shown else None)
+                talk.receiver.answered(sequence, shown)
             return
         news = json.loads(message[1:])
         if news["what"] == "pong":
@@ -455,18 +441,19 @@ class Engine:
             self._remeasured(news["count"], news["seconds"], tuple(news["size"]))
         elif news["what"] == "load":
             self.every = news["every"]
-            for conversations, seconds in news["steps"]:
+            for conversations, seconds, _ in news["steps"]:
                 self.worked(conversations, seconds)
+            self._learn(news["steps"])
         elif news["what"] == "opened":
             ring = Ring(news["width"], news["height"], news["ring"])
-            ring.forget()
             if talk := self._talks.get(news["session"]):
                 talk.ring, talk.asked = ring, None
-                talk.listener.opened(self._look_ahead)
+                talk.receiver.opened(self._look_ahead, ring)
             else:
+                ring.forget()
                 ring.close()
         elif talk := self._talks.get(news["session"]):
             fault = EngineFault(news["message"], news["hint"])
             fault.code = news["code"]
             talk.asked = None
-            talk.listener.refused(fault)
+            talk.receiver.refused(fault)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from realtime.timeline import TICK_S
 
@@ -37,6 +37,10 @@ class Costs:
     """Of a picture of the actor that the engine was measured with, as it was enrolled; 0: of any."""
     sent: int = 0
     """Of a picture that the wire was measured with; 0: of any."""
+    loop: float = 0.0
+    """Of one event loop, for a tick of one peer: its packets, whatever they hold."""
+    loops: int = 1
+    """Event loops that peers are spread over, each with a core."""
 
     def of(self, sessions: float) -> float:
         """The engine's seconds for a tick of so many sessions: between what was measured, and beyond it, in a line."""
@@ -48,10 +52,12 @@ class Costs:
         slope = max(0.0, (self.engine[high] - self.engine[low]) / (high - low))
         return self.engine[low] + slope * (sessions - low)
 
-    def fits(self, sessions: float, peers: float) -> bool:
-        """Whether so many sessions, sent to so many peers, leave every tick in time: see `weight` and `wires`."""
+    def fits(self, sessions: float, peers: float, ends: int = 0) -> bool:
+        """Whether so many sessions, sent to so many peers, leave every tick in time: see `weight` and `wires`. `ends` is how many peers
+        there are, however large their pictures."""
         engine, wires = self.of(sessions), peers * self.wire
-        return engine <= SHARE * TICK_S and engine + wires <= SHARE * TICK_S * self.cores
+        looped = ends * self.loop <= SHARE * TICK_S * self.loops
+        return looped and engine <= SHARE * TICK_S and engine + wires <= SHARE * TICK_S * self.cores
 
     def weight(self, pixels: int) -> float:
         """As how many sessions one counts whose actor's pictures have so many pixels: what is done for each pixel is a part of a tick."""
@@ -63,7 +69,15 @@ class Costs:
 
     def carried(self) -> int:
         """How many sessions with a peer each fit, at least one: a machine that is too slow shows fewer pictures."""
-        return max((n for n in range(1, max(MOST, *self.engine) + 1) if self.fits(n, n)), default=1)
+        return max((n for n in range(1, max(MOST, *self.engine) + 1) if self.fits(n, n, n)), default=1)
+
+
+def loops_for(costs: Costs) -> int:
+    """So many event loops carry what the engine and the cores carry; no more than half of the cores."""
+    if not costs.loop:
+        return 1
+    alone = max(1, int(SHARE * TICK_S / costs.loop))
+    return max(1, min(costs.cores // 2, -(-replace(costs, loop=0.0).carried() // alone)))
 
 
 def _ratio(pixels: int, measured: int) -> float:

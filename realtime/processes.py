@@ -13,12 +13,38 @@ from multiprocessing.connection import Connection
 from typing import Any, cast
 
 
-class Process:
-    """An inference process and the pipe to it. `said` is called with each of its messages; with None where it has ended."""
+class Line:
+    """A pipe to another process. `said` is called, on the event loop, with each of its messages; with None where it has ended."""
+
+    def __init__(self, pipe: Connection, said: Callable[[bytes | None], None]) -> None:
+        self.pipe = pipe
+        self.outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._hear = said
+        asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
+        threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="outbox").start()
+
+    def _read(self) -> None:
+        try:
+            while not self.pipe.closed and self.pipe.poll(0):
+                self._hear(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(self.pipe.fileno())
+            self._hear(None)
+
+    def hang_up(self) -> None:
+        """No more, in either direction."""
+        self.outbox.put(None)
+        if not self.pipe.closed:
+            asyncio.get_running_loop().remove_reader(self.pipe.fileno())
+            self.pipe.close()
+
+
+class Process(Line):
+    """Another process and the pipe to it. `said` is called with each of its messages; with None where it has ended."""
 
     def __init__(self, process: Any, pipe: Connection, born: float, said: Callable[[Process, bytes | None], None]) -> None:
-        self.pipe, self.born = pipe, born
-        self.outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        super().__init__(pipe, lambda message: said(self, message))
+        self.born = born
         self.ready: dict[str, Any] | None = None
         """What it said when it was ready."""
         self.pinged: float | None = None
@@ -27,9 +53,7 @@ class Process:
         """When it last did."""
         self.pings = self.pongs = 0
         """How often it was asked, and which of these it answered last."""
-        self._process, self._said = process, said
-        asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
-        threading.Thread(target=_post, args=(pipe, self.outbox), daemon=True, name="engine-outbox").start()
+        self._process = process
 
     @property
     def pid(self) -> int:
@@ -40,14 +64,6 @@ class Process:
     def alive(self) -> bool:
         """Whether it has not ended."""
         return bool(self._process.is_alive())
-
-    def _read(self) -> None:
-        try:
-            while not self.pipe.closed and self.pipe.poll(0):
-                self._said(self, self.pipe.recv_bytes())
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self.pipe.fileno())
-            self._said(self, None)
 
     def ping(self, now: float) -> int:
         """Ask whether it answers; returns the number of the question."""
@@ -73,9 +89,7 @@ class Process:
 
     async def end(self, patience: float = 0.0) -> int | None:
         """It ends with its pipe, or is killed after `patience` seconds; returns its exit code, negative for a signal."""
-        self.outbox.put(None)
-        asyncio.get_running_loop().remove_reader(self.pipe.fileno())
-        self.pipe.close()
+        self.hang_up()
         await asyncio.to_thread(self._process.join, patience)
         if self._process.is_alive():
             self._process.kill()

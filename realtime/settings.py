@@ -37,6 +37,8 @@ class Settings:
     """The secret that TURN servers share with this one: each guest is given credentials that end."""
     sessions: int = 0
     """Sessions that the server takes; 0: as many as the machine was measured to carry."""
+    loops: int = 0
+    """Event loops that the server's peers are spread over; 0: as many as the machine was measured to need."""
     largest: int = 1280
     """Pixels of the longest side of live pictures; larger actors are scaled."""
     idle: float = 1800.0

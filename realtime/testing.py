@@ -17,7 +17,7 @@ import numpy as np
 
 from engines.actor import Actor
 from engines.errors import ActorFault, UnknownActor
-from engines.pipeline import Conversation, Pipeline
+from engines.pipeline import ConversationState, Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock, WallClock
 from realtime.engine import Listener
@@ -263,24 +263,24 @@ class StampedPipeline:
         """See `Pipeline.backend`."""
         return self._pipeline.backend
 
-    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
+    def start(self, actor: Actor, seed: int = 0, first: int = 0) -> tuple[ConversationState, tuple[tuple[bool, ...], ...]]:
         """See `Pipeline.start`."""
         return self._pipeline.start(actor, seed, first), ()
 
     def interrupt(
-        self, conversation: tuple[Conversation, tuple[tuple[bool, ...], ...]]
-    ) -> tuple[Conversation, tuple[tuple[bool, ...], ...]]:
+        self, conversation: tuple[ConversationState, tuple[tuple[bool, ...], ...]]
+    ) -> tuple[ConversationState, tuple[tuple[bool, ...], ...]]:
         """See `Pipeline.interrupt`."""
         return self._pipeline.interrupt(conversation[0]), ((False,) * PARTS,) * len(conversation[1])
 
     def step(
         self,
-        conversations: Sequence[tuple[Conversation, tuple[tuple[bool, ...], ...]]],
+        conversations: Sequence[tuple[ConversationState, tuple[tuple[bool, ...], ...]]],
         speech: Float,
         unseen: Collection[int] = (),
         *,
         plain: bool = False,
-    ) -> tuple[list[tuple[Conversation, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
+    ) -> tuple[list[tuple[ConversationState, tuple[tuple[bool, ...], ...]]], list[Picture | None]]:
         """See `Pipeline.step`."""
         after, pictures = self._pipeline.step([conversation for conversation, _ in conversations], speech, unseen, plain=plain)
         loud = [(*before, loud_parts(heard))[-1 - self.look_ahead :] for (_, before), heard in zip(conversations, speech, strict=True)]

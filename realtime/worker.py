@@ -48,6 +48,8 @@ MEASURED = 12
 """Ticks of each that are measured; the fastest counts: what the machine can, not what else it had to do just then."""
 AT_ONCE = 16
 """Messages beyond two for each conversation that are taken between two steps, when something waits for a step."""
+LOUD = 0.02
+"""A tick of speech whose loudest sample is below is taken for silence."""
 REPORT = 25
 """Steps between two reports of what they cost."""
 SPEECH = struct.Struct("<cIQ")
@@ -56,7 +58,7 @@ _HEADER = 64  # bytes before each slot; the first 8 are the sequence number + 1 
 _STEPPING = slice(8, 16)  # bytes of the first slot's header: whether the conversation is in a step
 
 
-class Talks(Protocol):
+class LivePipeline(Protocol):
     """What the worker needs of `engines.pipeline.Pipeline`, and what a fake has to do."""
 
     @property
@@ -171,10 +173,14 @@ class _Talk:
     speech: deque[tuple[int, Float]] = field(default_factory=deque)
     alone_until: float = 0.0
     """Until then it has steps of its own: it was in one that was fatal."""
+    pixels: int = 0
+    """Of a picture of its actor."""
+    loud: int = 0
+    """Ticks in a row in which it heard speech: pictures of silence may cost nothing."""
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: Talks, store: Actors, clock: Clock, largest: int | None) -> None:
+    def __init__(self, pipe: Connection, pipeline: LivePipeline, store: Actors, clock: Clock, largest: int | None) -> None:
         self._pipe, self._pipeline, self._store, self._clock, self._largest = pipe, pipeline, store, clock, largest
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
@@ -184,7 +190,8 @@ class _Worker:
         self._ordered = threading.Semaphore(0)
         self._overload = Overload()
         self._measuring: tuple[int, tuple[int, int], Generator[None, None, float]] | None = None
-        self._took: list[tuple[int, float]] = []  # conversations and seconds of the steps since the last report
+        self._took: list[tuple[int, float, bool]] = []  # of the steps since the last report: conversations, seconds, whether whole
+        self._pixels = 0  # of the actor that was measured
         self._careful = 1  # up to so many conversations have pictures that are not plain
 
     def warm(self, name: str, *, measure: bool) -> dict[int, float]:
@@ -197,6 +204,7 @@ class _Worker:
         measured, batches = (MEASURED, BATCHES if self._pipeline.backend == "cpu" else ON_CARD) if measure else (0, (1,))
         try:
             actor = self._actors[name] = self._store.load(name)
+            self._pixels = actor.size[0] * actor.size[1]
             if isinstance(actor, Actor):
                 actor = replace(actor, resting=None)  # a mouth at rest may be the frame's own, which costs nothing: all are made here
             noise = np.random.default_rng(0).normal(0, 0.1, (max(batches), TICK)).astype(np.float32)
@@ -333,7 +341,7 @@ class _Worker:
             self._actors.popitem(last=False)
         width, height = shown_size(actor.size, self._largest)
         ring = Ring(width, height)
-        self._talks[session] = _Talk(state, ring, alone_until=alone_until)
+        self._talks[session] = _Talk(state, ring, alone_until=alone_until, pixels=actor.size[0] * actor.size[1])
         self._say("opened", session=session, ring=ring.name, width=width, height=height)
 
     def _step(self) -> None:
@@ -378,6 +386,10 @@ class _Worker:
         speech = np.stack([samples for _, samples in heard])
         unseen = self._overload.unseen([(session, sequence) for session, (sequence, _) in zip(due, heard, strict=True)])
         plain = len(self._talks) > self._careful or self._overload.every > 1
+        for talk, samples in zip(talks, speech, strict=True):
+            talk.loud = talk.loud + 1 if float(np.abs(samples).max()) > LOUD else 0
+        # no less was done than when it was measured
+        whole = not unseen and all(talk.loud > self._pipeline.look_ahead and talk.pixels >= self._pixels for talk in talks)
         began = self._clock.now()
         for talk in talks:
             talk.ring.stepping = True
@@ -386,7 +398,7 @@ class _Worker:
         finally:
             for talk in talks:
                 talk.ring.stepping = False
-        self._took.append((len(due), self._clock.now() - began))
+        self._took.append((len(due), self._clock.now() - began, whole))
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state
             if picture is not None:
@@ -421,7 +433,7 @@ def scaled(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 
 def main(
-    pipe: Connection, factory: Callable[[], Talks], store: Actors, actor: str, measure: bool = True, largest: int | None = None
+    pipe: Connection, factory: Callable[[], LivePipeline], store: Actors, actor: str, measure: bool = True, largest: int | None = None
 ) -> None:
     """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
     pixels of a side of its pictures."""

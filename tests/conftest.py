@@ -32,6 +32,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         "SESSIONS",
         "IDLE",
         "LIMIT",
+        "LOOPS",
     ):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
 

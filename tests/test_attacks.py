@@ -16,13 +16,12 @@ from aiortc.rtp import RTCP_PSFB_PLI, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfb
 
 from realtime import engine as supervision
 from realtime.server import app as application
-from realtime.server import guard
+from realtime.server import connections, guard
 from realtime.server.candidates import MOST_CANDIDATES, Network, may_be_sent_to
-from realtime.server.internals import CHECKS, MOST_FOUND, PACKETS, REPORTS
 from realtime.server.keys import ENGINE, SESSIONS
-from realtime.server.senders import AGAIN, KEY_FRAMES
-from realtime.server.speech import WORDS, WORDS_AT_ONCE
+from realtime.server.speech_socket import WORDS, WORDS_AT_ONCE
 from realtime.testing import FakeStore
+from realtime.webrtc.internals import AGAIN, CHECKS, KEY_FRAMES, MOST_FOUND, PACKETS, REPORTS
 from tests.peers import SDP, Client, Peer, bursts, clock, offer, problem, serving, until
 
 HASTY = ClientWSTimeout(ws_close=0.1)
@@ -213,7 +212,7 @@ async def test_a_large_actor_is_let_in_only_where_it_makes_nobody_late(monkeypat
     async with serving(Sizes(size=(256, 256)), max_sessions=None) as client:
         app = client.server.app  # type: ignore[attr-defined]
         await until(lambda: bool(app[ENGINE].costs and app[application.WIRE_COST]))
-        app[ENGINE].costs, app[application.WIRE_COST][:] = {1: 0.002}, [(0.001, 256 * 256)]
+        app[ENGINE].costs, app[application.WIRE_COST][:] = {1: 0.002}, [(0.001, 256 * 256, 0.0)]
         async with Peer(client), Peer(client):
             capacity = (await (await client.get("/healthz")).json())["capacity"]
             assert capacity > 4
@@ -267,3 +266,43 @@ async def test_who_asks_too_often_waits_and_then_is_refused(monkeypatch: pytest.
 async def status_of(client: Client) -> int:
     async with client.get("/healthz") as response:
         return response.status
+
+
+async def test_of_one_address_only_so_many_connections_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "OF_ONE", 3)
+    lost, made = asyncio.Event(), list[asyncio.BaseTransport]()
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(transport)
+
+        def data_received(self, data: bytes) -> None:
+            made[-1].write(data)  # type: ignore[attr-defined]
+
+        def connection_lost(self, error: Exception | None) -> None:
+            lost.set()
+
+    server = await asyncio.get_running_loop().create_server(connections.Connections(Echo), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def answered() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        opened.append(writer)
+        try:
+            writer.write(b"x")
+            return await reader.read(1)
+        except ConnectionError:
+            return b""
+
+    opened: list[asyncio.StreamWriter] = []
+    assert [await answered() for _ in range(5)] == [b"x"] * 5  # proxies are on loopback
+    monkeypatch.setattr(connections, "is_loopback", lambda host: False)
+    assert await answered() == b""
+    for writer in opened[:3]:
+        writer.close()
+    await lost.wait()
+    await until(lambda: sum(transport.is_closing() for transport in made) == 3)
+    assert await answered() == b"x"
+    server.close()
+    for writer in opened:
+        writer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ import pytest
 
 from engines.frames import Picture
 from realtime.camera.devices import Device, DeviceFault
-from realtime.camera.sinks import Stream
+from realtime.camera.sinks import InThread, Muxer
 from realtime.camera.sound import Ear, Mouth
 from realtime.camera.stage import Plan, Stage
+from realtime.conversation import Conversation
 from realtime.engine import Engine
-from realtime.server.session import Session
-from realtime.server.surroundings import Surroundings
+from realtime.surroundings import Surroundings
 from realtime.testing import InlineEngine, VirtualClock
 from realtime.timeline import WIRE_TICK
 from tests.peers import onsets
@@ -108,6 +109,10 @@ class Shown:
     latency: float = 0.042
     pictures: list[tuple[float, bool]] = field(default_factory=list)
 
+    @property
+    def shown(self) -> int:
+        return len(self.pictures)
+
     def show(self, picture: Picture) -> None:
         self.pictures.append((self.clock.now() + self.latency, bool(picture[0, 0] > 100)))
 
@@ -132,7 +137,7 @@ class Call:
     ear: Ear
     mouth: Mouth
     shown: Shown
-    session: Session
+    session: Conversation
 
     def heard(self) -> list[float]:
         return onsets(sorted(one for line in self.audio.lines for one in line.heard))
@@ -159,9 +164,9 @@ async def call(
     monkeypatch.setitem(sys.modules, "sounddevice", cast(Any, audio))
     ear, mouth, shown = Ear(Device("microphone", "", 0), clock), Mouth(Device("cable", "", 1), clock), Shown(clock)
     around = Surroundings(cast(Engine, InlineEngine(clock, cost)), clock, _Uncounted(), idle_s=math.inf, total_s=math.inf)
-    session = Session("camera", "presenter", "", around, lambda ended: None)
+    session = Conversation("camera", "presenter", "", around, lambda ended: None)
     stage = Stage(Plan("presenter", shown, ear, mouth), clock)
-    session.outlets[:] = [stage]
+    session.attach(stage)
     ear.open()
     mouth.open()
     session.begin()
@@ -259,6 +264,38 @@ async def test_a_device_that_is_busy_gets_a_sentence_and_one_that_is_busy_when_i
         assert 0 < max(made.delays(made.clock.now() - 3)) < 0.25
 
 
+class Hangs(Shown):
+    """Its driver takes a picture, and does not come back until it is let; then it is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(VirtualClock())
+        self.took, self.let = threading.Event(), threading.Event()
+
+    def show(self, picture: Picture) -> None:
+        self.took.set()
+        assert self.let.wait(60)
+        super().show(picture)
+        if len(self.pictures) == 2:
+            raise DeviceFault("The camera is gone.")
+
+
+def test_a_camera_that_hangs_holds_nobody_up_and_shows_the_last_picture_then() -> None:
+    driver = Hangs()
+    camera = InThread(driver)
+    dark, bright = np.full((6, 4), 16, np.uint8), np.full((6, 4), 235, np.uint8)
+    camera.show(dark)
+    assert driver.took.wait(60)
+    for picture in (dark, dark, bright):  # nobody waits for it
+        camera.show(picture)
+    assert (camera.shown, camera.left_out) == (0, 2)
+    driver.let.set()
+    camera._thread.join(60)  # it ends when its driver is gone
+    with pytest.raises(DeviceFault, match="gone"):
+        camera.show(bright)
+    assert [shown for _, shown in driver.pictures] == [False, True]
+    camera.close()
+
+
 async def test_an_address_that_was_lost_is_called_again_and_its_key_is_not_told() -> None:
     asked: list[bytes] = []
     twice = asyncio.Event()
@@ -271,7 +308,7 @@ async def test_an_address_that_was_lost_is_called_again_and_its_key_is_not_told(
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
-    stream = await asyncio.to_thread(Stream, f"tcp://name:word@{host}:{port}/key", (64, 48))
+    stream = await asyncio.to_thread(Muxer, f"tcp://name:word@{host}:{port}/key", (64, 48))
     picture, faults = np.full((72, 64), 128, np.uint8), set()
     for tick in range(1000):
         stream.show(tick, np.zeros(WIRE_TICK, np.float32), picture)

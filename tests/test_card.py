@@ -21,7 +21,7 @@ from engines.appearance.card import CardPainter
 from engines.appearance.engine import WarpAppearance, WarpState
 from engines.errors import BackendFault, CardFull
 from engines.person import PRESENTER, Mouth, shape
-from engines.pipeline import Conversation, Pipeline
+from engines.pipeline import ConversationState, Pipeline
 from engines.spec import BACKENDS
 from native.cuda.device import Card, CardError, Device, Host
 from native.planes import from_rgb, to_rgb
@@ -93,7 +93,7 @@ def agree(actor: Actor, index: int, motion: Array, one: Array, other: Array) -> 
     assert np.quantile(difference, 0.99) <= 12  # one step of a landmark's rounding moves single pixels of an edge
 
 
-def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[Conversation]], heard: Array) -> None:
+def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[ConversationState]], heard: Array) -> None:
     """The same tick in both pipelines: `talks` go on, their pictures agree."""
     pictures = []
     for k, pipeline in enumerate(pipelines):

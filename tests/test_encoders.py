@@ -8,8 +8,8 @@ import pytest
 from aiortc import RTCRtpSender, rtcrtpsender
 from aiortc.codecs.base import Encoder
 
-from realtime.server.encoders import LEAST_BITRATE, MOST_BITRATE, START_BITRATE, set_encoders
 from realtime.timeline import PICTURE_BASE, picture_pts
+from realtime.webrtc.encoders import LEAST_BITRATE, MOST_BITRATE, START_BITRATE, set_encoders
 
 
 def encoder_of(kind: str) -> Encoder:

@@ -18,7 +18,7 @@ from engines.errors import SpeechFault, WeightsFault
 from engines.motion import config
 from engines.motion.space import Habit, habit, parted, rest_and_range
 from engines.person import PRESENTER, Mouth, shape
-from engines.pipeline import Conversation, Pipeline
+from engines.pipeline import ConversationState, Pipeline
 from engines.spec import APPEARANCE, MOTION, TICK, Float, load
 from native.planes import to_rgb
 from tests.people import small_actor
@@ -247,7 +247,7 @@ def test_the_way_of_a_tick(pipeline: Pipeline) -> None:
     alone: list[list[np.ndarray | None]] = []
     for one in (young, old):
         got: list[np.ndarray | None] = []
-        mine: Conversation = one
+        mine: ConversationState = one
         for block in blocks:
             (mine,), (picture,) = pipeline.step([mine], block[None])
             got.append(picture)

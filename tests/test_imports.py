@@ -36,7 +36,7 @@ HEAVY = {
     "onnx": ("engines/train/", "engines/backends/"),
     "mediapipe": ("engines/tracking/reference.py", "engines/train/tracker.py"),
     "openvino": ("engines/backends/cpu.py", "engines/train/tracker.py"),
-    "aiortc": ("realtime/server/", "realtime/camera/whip.py"),
+    "aiortc": ("realtime/webrtc/", "realtime/server/", "realtime/camera/whip.py"),
     "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py"),
     "PIL": ("realtime/media/photo.py",),
     "pi_heif": ("realtime/media/photo.py",),
@@ -49,6 +49,8 @@ HEAVY = {
         "realtime/camera/",
         "realtime/doctor.py",
         "realtime/media/",
+        "realtime/pcm.py",
+        "realtime/webrtc/",
         "realtime/writer.py",
         "realtime/server/",
     ),
@@ -149,3 +151,25 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_conversation_knows_no_wire_and_the_camera_little_of_the_server() -> None:
+    """Dotted names of what they need, and of what that needs."""
+    camera = {imported for path in (ROOT / "realtime/camera").glob("*.py") for imported, _ in imports(path)}
+    assert {name for name in camera if name.startswith("realtime.server.") and name.count(".") == 2} == {
+        "realtime.server.local",
+        "realtime.server.speech_socket",
+    }
+    done = run("import sys, realtime.conversation, realtime.camera.run\nprint(sorted({'aiortc', 'aiohttp'} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_what_is_private_to_aiortc_is_touched_in_one_module() -> None:
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        if name(path) == "realtime/webrtc/internals.py" or not {"aiortc", "aioice"} & {top.split(".")[0] for top, _ in imports(path)}:
+            continue
+        assert "_RTC" not in text, name(path)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                assert ast.unparse(node.value) in ("self", "super()", "cls"), f"{name(path)}: {ast.unparse(node)}"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from realtime.intake import CUSHION, MOST, Microphone, Stream, ToEngine
 from realtime.pacer import Kind, Pacer
-from realtime.server.intake import CUSHION, MOST, Microphone, Stream, ToEngine
 from realtime.testing import VirtualClock
 from realtime.timeline import TICK_S, WIRE_RATE, WIRE_TICK, next_origin, picture_pts, sound_pts, start_of
 

@@ -112,6 +112,25 @@ class Counting(FakePipeline):
         return after, pictures
 
 
+async def test_steps_of_talk_say_what_the_machine_can_after_a_busy_start() -> None:
+    engine, ear = Engine(FakeStore(), WallClock(), FakePipeline, actor="presenter", spare_s=60), Ear()
+    await engine.start()
+    try:
+        talk = engine.open("presenter", ear)
+        await until(lambda: ear.begun == 1)
+        speech = np.full(TICK, 0.5, np.float32)
+        for loud in (False, True):
+            engine.costs = {1: 9.0, 2: 18.0}  # as if something else had taken all the time then
+            for tick in range(60):
+                engine.hear(talk, tick, speech * loud)
+            before = ear.answers
+            await until(lambda: ear.answers == before + 60)  # noqa: B023
+            assert (engine.costs == {1: 9.0, 2: 18.0}) != loud  # pictures of silence may cost nothing
+        assert engine.costs[2] <= 2 * engine.costs[1] < 2.0
+    finally:
+        await engine.close()
+
+
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
     engine = Engine(FakeStore(), WallClock(), partial(FakePipeline, cost=0.005), actor="presenter", spare_s=0.05)

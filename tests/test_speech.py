@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SpeechFault
+from realtime.pcm import Pcm
 from realtime.server import peer as peer_module
 from realtime.server.keys import SESSIONS
-from realtime.server.pcm import Pcm
 from tests.peers import WAV, Client, Peer, apart, bursts, problem, serving, wav
 
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from realtime.conversation import Conversation
 from realtime.engine import Engine
-from realtime.server.intake import LULL, Stream
-from realtime.server.session import Session
-from realtime.server.surroundings import State, Surroundings
+from realtime.intake import LULL, Stream
+from realtime.surroundings import State, Surroundings
 from realtime.testing import InlineEngine, VirtualClock
 from realtime.timeline import TICK_S, WIRE_RATE, Float
 
@@ -25,7 +25,7 @@ class Script:
 
     clock: VirtualClock
     engine: InlineEngine
-    session: Session = field(init=False)
+    session: Conversation = field(init=False)
     left: list[tuple[float, int, float, bool]] = field(default_factory=list)
     sound: list[Float] = field(default_factory=list)
     said: list[tuple[float, int, float]] = field(default_factory=list)
@@ -85,8 +85,8 @@ async def script(cost: Callable[[int], float] = lambda tick: 0.02, **limits: flo
     clock = VirtualClock()
     made = Script(clock, InlineEngine(clock, cost))
     around = Surroundings(cast(Engine, made.engine), clock, _Gauges(made), **cast(Any, limits))
-    made.session = Session("one", "presenter", "", around, lambda session: None)
-    made.session.outlets[:] = [made]
+    made.session = Conversation("one", "presenter", "", around, lambda session: None)
+    made.session.attach(made)
     made.session.followers.add(made)
     made.session.begin()
     await clock.advance(1.0)

@@ -13,7 +13,7 @@ from realtime.camera.sound import Ear, Mouth
 from realtime.camera.stage import Door, Plan
 from realtime.clock import WallClock
 from realtime.errors import OutputFault
-from realtime.server.pcm import rate_of
+from realtime.pcm import rate_of
 
 FILE = "camera.json"
 

@@ -12,14 +12,12 @@ import cv2
 from aiohttp import web
 
 from engines.frames import Picture
-from realtime.camera.stage import Door, Live
+from realtime.camera.stage import Call, Door
 from realtime.clock import Clock
 from realtime.errors import SettingsFault
-from realtime.server.app import HEADERS
-from realtime.server.guard import GUARD, Guard, answer_faults, stand_guard
-from realtime.server.keys import CLOCK
-from realtime.server.options import Options, is_loopback
-from realtime.server.speech import converse
+from realtime.loopback import is_loopback
+from realtime.server.local import local_app
+from realtime.server.speech_socket import converse
 from realtime.timeline import TICK_S
 
 PAGE = Path(__file__).with_name("page")
@@ -27,7 +25,8 @@ HOST = "127.0.0.1"
 QUALITY = 85
 """Of the preview's JPEGs."""
 _BOUNDARY = "picture"
-_LIVE = web.AppKey("live", Live)
+_CALL = web.AppKey("call", Call)
+_CLOCK = web.AppKey("clock", Clock)
 
 
 def door_of(url: str) -> Door:
@@ -43,31 +42,30 @@ def door_of(url: str) -> Door:
 
 
 @asynccontextmanager
-async def opened(live: Live, clock: Clock) -> AsyncIterator[None]:
-    """Open what the plan says; `live.doors` then has the addresses. Raises SettingsFault."""
+async def opened(call: Call, clock: Clock) -> AsyncIterator[None]:
+    """Open what the plan says; `call.doors` then has the addresses. Raises SettingsFault."""
     runners: list[web.AppRunner] = []
     try:
-        if live.plan.preview is not None:
-            runners.append(await _served(_preview(live, clock), Door(HOST, live.plan.preview), "--preview"))
-            live.doors.append(f"Preview: http://{_address(runners[-1])}/")
-        if isinstance(door := live.plan.speech, Door):
-            runners.append(await _served(_speech(live, clock, door), door, "--speech"))
-            live.doors.append(f"Speech: ws://{_address(runners[-1])}{door.path}")
+        if call.plan.preview is not None:
+            runners.append(await _served(_preview(call, clock), Door(HOST, call.plan.preview), "--preview"))
+            call.doors.append(f"Preview: http://{_address(runners[-1])}/")
+        if isinstance(door := call.plan.speech, Door):
+            runners.append(await _served(_speech(call, clock, door), door, "--speech"))
+            call.doors.append(f"Speech: ws://{_address(runners[-1])}{door.path}")
         yield
     finally:
         for runner in runners:
             await runner.cleanup()
 
 
-def _app(live: Live, clock: Clock) -> web.Application:
-    app = web.Application(middlewares=[answer_faults, stand_guard])
-    app[_LIVE], app[CLOCK], app[GUARD] = live, clock, Guard(Options(), clock)
-    app.on_response_prepare.append(_headers)
+def _app(call: Call, clock: Clock) -> web.Application:
+    app = local_app(clock)
+    app[_CALL], app[_CLOCK] = call, clock
     return app
 
 
-def _preview(live: Live, clock: Clock) -> web.Application:
-    app = _app(live, clock)
+def _preview(call: Call, clock: Clock) -> web.Application:
+    app = _app(call, clock)
     app.add_routes(
         [
             web.get("/", _page),
@@ -80,11 +78,11 @@ def _preview(live: Live, clock: Clock) -> web.Application:
     return app
 
 
-def _speech(live: Live, clock: Clock, door: Door) -> web.Application:
+def _speech(call: Call, clock: Clock, door: Door) -> web.Application:
     async def talk(request: web.Request) -> web.StreamResponse:
-        return await converse(request, live.session, clock)
+        return await converse(request, call.session, clock)
 
-    app = _app(live, clock)
+    app = _app(call, clock)
     app.router.add_get(door.path, talk)
     return app
 
@@ -105,31 +103,26 @@ def _address(runner: web.AppRunner) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"  # no other page shows it
-
-
 async def _page(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(PAGE / request.match_info.get("file", "index.html"))
 
 
 async def _figures(request: web.Request) -> web.StreamResponse:
-    return web.json_response(request.app[_LIVE].figures())
+    return web.json_response(request.app[_CALL].figures())
 
 
 async def _key(request: web.Request) -> web.StreamResponse:
-    live, what = request.app[_LIVE], request.match_info["what"]
+    call, what = request.app[_CALL], request.match_info["what"]
     if what == "toggle":
-        live.toggle()
+        call.toggle()
     else:
-        live.hear(what == "talk")
-    return web.json_response(live.figures())
+        call.hear(what == "talk")
+    return web.json_response(call.figures())
 
 
 async def _pictures(request: web.Request) -> web.StreamResponse:
     """JPEGs one after the other, each in place of the one before."""
-    stage, clock = request.app[_LIVE].stage, request.app[CLOCK]
+    stage, clock = request.app[_CALL].stage, request.app[_CLOCK]
     response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}"})
     await response.prepare(request)
     shown: Picture | None = None

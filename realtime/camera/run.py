@@ -9,22 +9,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engines.errors import Fault
 from realtime import timeline
-from realtime.camera.sinks import Away, Stream
-from realtime.camera.stage import Door, Live, Plan, Stage
+from realtime.camera.sinks import Away, InThread, Muxer
+from realtime.camera.stage import Call, Door, Plan, Stage
 from realtime.clock import Clock, WallClock
+from realtime.conversation import Conversation
 from realtime.engine import Engine
+from realtime.intake import Stream
 from realtime.media import read_speech
-from realtime.server.intake import Stream as Queue
-from realtime.server.pcm import Pcm
-from realtime.server.session import Session
-from realtime.server.surroundings import Surroundings
+from realtime.pcm import Pcm
+from realtime.surroundings import Surroundings
 from realtime.timeline import Float
-from realtime.worker import Actors, Talks
+from realtime.worker import Actors, LivePipeline
 
 READ = 4096
 
@@ -39,16 +40,16 @@ class _Uncounted:
         """See `Gauges.held`."""
 
 
-Look = Callable[[Live], Any]
+Look = Callable[[Call], Any]
 
 
-def run(plan: Plan, *, store: Actors, pipeline: Callable[[], Talks], view: Look) -> None:
+def run(plan: Plan, *, store: Actors, pipeline: Callable[[], LivePipeline], view: Look) -> None:
     """Until Ctrl-C or SIGTERM. `view` is a coroutine function that looks on. Raises Fault."""
     store.find(plan.actor)
     asyncio.run(_run(plan, store, pipeline, view))
 
 
-async def _run(plan: Plan, store: Actors, pipeline: Callable[[], Talks], view: Look) -> None:
+async def _run(plan: Plan, store: Actors, pipeline: Callable[[], LivePipeline], view: Look) -> None:
     stop, loop, clock = asyncio.Event(), asyncio.get_running_loop(), WallClock()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, stop.set)
@@ -57,30 +58,32 @@ async def _run(plan: Plan, store: Actors, pipeline: Callable[[], Talks], view: L
     lines = [line for line in (plan.ear, plan.mouth) if line]
     async with contextlib.AsyncExitStack() as stack:
         for line in lines:
-            stack.callback(line.close)
-            line.open()
+            stack.push_async_callback(asyncio.to_thread, line.close)
+            await asyncio.to_thread(line.open)
         if plan.camera:
-            stack.callback(plan.camera.close)
+            camera = InThread(plan.camera)
+            plan = replace(plan, camera=camera)
+            stack.push_async_callback(asyncio.to_thread, camera.close)
         away = await _away(plan, clock, (int(about["width"]), int(about["height"])))
         if away:
             stack.push_async_callback(away.close)
         stack.push_async_callback(engine.close)
         await engine.start()
         around = Surroundings(engine, clock, _Uncounted(), idle_s=math.inf, total_s=math.inf)
-        session = Session("camera", plan.actor, "", around, lambda ended: stop.set())
+        session = Conversation("camera", plan.actor, "", around, lambda ended: stop.set())
         stack.push_async_callback(session.close)
         stage = Stage(plan, clock, away)
-        session.outlets[:] = [stage]
+        session.attach(stage)
         session.begin()
-        live = Live(plan, session, stage, engine)
-        live.hear(not plan.push)
+        call = Call(plan, session, stage, engine)
+        call.hear(not plan.push)
         if plan.ear:
             session.listen(plan.ear)
         if plan.preview is not None or isinstance(plan.speech, Door):
             from realtime.camera.doors import opened
 
-            await stack.enter_async_context(opened(live, clock))
-        running = [stage.run(), view(live), *(line.watch() for line in lines)]
+            await stack.enter_async_context(opened(call, clock))
+        running = [stage.run(), view(call), *(line.watch() for line in lines)]
         if isinstance(plan.speech, Path):
             running.append(_speak(plan.speech, plan.rate, session, clock))
         await _until(stop, running)
@@ -106,7 +109,7 @@ async def _until(stop: asyncio.Event, running: list[Any]) -> None:
 async def _away(plan: Plan, clock: Clock, size: tuple[int, int]) -> Away | None:
     """Where everything goes to as well. Raises OutputFault."""
     if not plan.to.startswith(("http://", "https://")):
-        return await asyncio.to_thread(Stream, plan.to, size) if plan.to else None
+        return await asyncio.to_thread(Muxer, plan.to, size) if plan.to else None
     from realtime.camera.whip import Whip
 
     whip = Whip(plan.to, plan.secret, clock)
@@ -114,16 +117,16 @@ async def _away(plan: Plan, clock: Clock, size: tuple[int, int]) -> Away | None:
     return whip
 
 
-async def _speak(source: Path, rate: int, session: Session, clock: Clock) -> None:
+async def _speak(source: Path, rate: int, session: Conversation, clock: Clock) -> None:
     """A file, or samples as they come, into the session, no faster than they are spoken. Then the actor idles."""
-    queue = Queue(timeline.WIRE_RATE)
+    stream = Stream(timeline.WIRE_RATE)
     sound = _raw(rate) if str(source) == "-" else read_speech(source, timeline.WIRE_RATE)
     while (block := await asyncio.to_thread(next, sound, None)) is not None:
-        while not queue.room:
+        while not stream.room:
             await clock.sleep_until(clock.now() + timeline.TICK_S)
         if len(block):
-            session.say(queue, block)
-    queue.end()
+            session.say(stream, block)
+    stream.end()
 
 
 def _raw(rate: int) -> Iterator[Float]:

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import av
@@ -27,6 +27,8 @@ AGAIN_S, MOST_AGAIN_S = 1.0, 15.0
 """Seconds until a lost address is called again; twice as many each time."""
 _KINDS = {"rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts", "tcp": "mpegts"}
 _CHECK = "Check the address; files end in .mp4, .mkv, .ts or .flv."
+CLOSE_S = 2.0
+"""A camera that does not close in so long is left to itself."""
 _WAITING = 50  # ticks that may wait for a slow address; what finds no room is left out
 
 
@@ -36,6 +38,11 @@ class Camera(Protocol):
     name: str
     latency: float
     """Seconds from `show` until who looks sees it, in the mean."""
+
+    @property
+    def shown(self) -> int:
+        """Pictures that it has shown."""
+        ...
 
     def show(self, picture: Picture) -> None:
         """Show a picture (I420) from now on."""
@@ -72,6 +79,7 @@ class FileCamera:
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self._head = b""
+        self.shown = 0
 
     def show(self, picture: Picture) -> None:
         """See `Camera.show`."""
@@ -81,6 +89,7 @@ class FileCamera:
             os.ftruncate(self._file, len(self._head) + picture.size)
             os.pwrite(self._file, self._head, 0)
         os.pwrite(self._file, np.ascontiguousarray(picture).data, len(self._head))
+        self.shown += 1
 
     def close(self) -> None:
         """See `Camera.close`. The last picture stays: a browser that has the file open would stumble over its end."""
@@ -96,6 +105,7 @@ class DriverCamera:
         self.name = device or "virtual camera"
         self._device = device
         self._camera: Any = None
+        self.shown = 0
         try:
             import pyvirtualcam
         except ImportError as error:
@@ -118,6 +128,7 @@ class DriverCamera:
             self._camera.send(picture.reshape(-1))
         except (RuntimeError, OSError) as error:
             raise DeviceFault(f"The camera {self.name} is gone: {str(error).rstrip('.')}.", no_camera().hint) from error
+        self.shown += 1
 
     def close(self) -> None:
         """See `Camera.close`."""
@@ -125,7 +136,50 @@ class DriverCamera:
             self._camera.close()
 
 
-class Stream:
+class InThread:
+    """A camera whose pictures are shown by a thread of its own: `show` never waits for a driver or a disk. Of pictures that wait for one
+    that hangs, only the last is shown. What goes wrong in the thread, the next `show` raises."""
+
+    def __init__(self, camera: Camera) -> None:
+        self.name, self.latency, self.left_out = camera.name, camera.latency, 0
+        self._camera, self._fault = camera, cast("Exception | None", None)
+        self._pictures: queue.Queue[Picture | None] = queue.Queue(1)
+        self._thread = threading.Thread(target=self._run, daemon=True, name="camera")
+        self._thread.start()
+
+    @property
+    def shown(self) -> int:
+        """See `Camera.shown`."""
+        return self._camera.shown
+
+    def show(self, picture: Picture) -> None:
+        """See `Camera.show`. Raises what went wrong before: DeviceFault, OSError."""
+        if self._fault is not None:
+            raise self._fault
+        self._put(picture)
+
+    def close(self) -> None:
+        """See `Camera.close`: one that hangs is left to itself (blocking)."""
+        self._put(None)
+        self._thread.join(CLOSE_S)
+
+    def _put(self, picture: Picture | None) -> None:
+        with suppress(queue.Empty):
+            self._pictures.get_nowait()
+            self.left_out += 1
+        self._pictures.put_nowait(picture)
+
+    def _run(self) -> None:
+        try:
+            while (picture := self._pictures.get()) is not None:
+                self._camera.show(picture)
+        except Exception as error:  # noqa: BLE001  the thread's border: whoever shows the next is told
+            self._fault = error
+        finally:
+            self._camera.close()
+
+
+class Muxer:
     """Pictures and sound, H.264 and AAC, to a file or an address (rtmp, srt, udp, tcp), in a thread of its own.
 
     An address that was lost is called again, after `AGAIN_S` and then twice as many seconds each time; what would have left

@@ -14,8 +14,8 @@ import numpy as np
 from realtime.camera.devices import PORTAUDIO, Device, DeviceFault, plugged, sounddevice
 from realtime.camera.drift import Bridge
 from realtime.clock import Clock
+from realtime.intake import Speech
 from realtime.pacer import Kind
-from realtime.server.intake import Speech
 from realtime.timeline import TICK_S, WIRE_RATE, WIRE_TICK, Float
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class _Line:
 
 
 class Ear(_Line):
-    """A microphone, as a session's live source: `realtime.server.intake.Live`."""
+    """A microphone, as a session's live source: `realtime.intake.Live`."""
 
     _side, _channels, _stream, _variable = "sources", "max_input_channels", "InputStream", "PULSE_SOURCE"
 

@@ -13,8 +13,8 @@ from realtime.camera.drift import Beat
 from realtime.camera.sinks import Away, Camera
 from realtime.camera.sound import Ear, Mouth
 from realtime.clock import Clock
+from realtime.conversation import Conversation
 from realtime.engine import Engine
-from realtime.server.session import Session
 from realtime.timeline import TICK_S, Float
 
 
@@ -59,8 +59,7 @@ class Stage:
         self._beat, self._tick = Beat(), 0
         self._due: deque[tuple[float, Picture]] = deque()
         self._here = asyncio.Event()
-        self.shown = 0
-        """Pictures shown so far."""
+        self._count = 0
         self.last: Picture | None = None
         """The one that is shown now."""
         self.delay = 0.0
@@ -107,7 +106,12 @@ class Stage:
                     continue
                 if self._plan.camera:
                     self._plan.camera.show(picture)
-                self.last, self.shown = picture, self.shown + 1
+                self.last, self._count = picture, self._count + 1
+
+    @property
+    def shown(self) -> int:
+        """Pictures shown so far."""
+        return self._plan.camera.shown if self._plan.camera else self._count
 
     @property
     def trouble(self) -> str:
@@ -116,11 +120,11 @@ class Stage:
 
 
 @dataclass
-class Live:
+class Call:
     """What a view looks at, and may change."""
 
     plan: Plan
-    session: Session
+    session: Conversation
     stage: Stage
     engine: Engine
     doors: list[str] = field(default_factory=list)

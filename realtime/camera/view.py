@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live as Screen
 from rich.text import Text
 
-from realtime.camera.stage import Live
+from realtime.camera.stage import Call
 from realtime.clock import Clock, WallClock
 
 EVERY_S = 0.1
@@ -34,25 +34,25 @@ def line(figures: dict[str, object]) -> Text:
     return text
 
 
-async def look(live: Live, quiet: bool) -> None:
+async def look(call: Call, quiet: bool) -> None:
     """Say that it runs, then how it goes, until cancelled."""
     clock: Clock = WallClock()
-    while live.plan.camera and not live.stage.shown:
+    while call.plan.camera and not call.stage.shown:
         await clock.sleep_until(clock.now() + 0.02)
-    name = live.plan.camera.name if live.plan.camera else live.plan.to
-    sys.stdout.write("\n".join([f"{live.plan.actor} is on {name}", *live.doors]) + "\n")
+    name = call.plan.camera.name if call.plan.camera else call.plan.to
+    sys.stdout.write("\n".join([f"{call.plan.actor} is on {name}", *call.doors]) + "\n")
     sys.stdout.flush()
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         return
-    with _keys(live), Screen(console=console, transient=True, auto_refresh=False) as screen:
+    with _keys(call), Screen(console=console, transient=True, auto_refresh=False) as screen:
         while True:
-            screen.update(line(live.figures()), refresh=True)
+            screen.update(line(call.figures()), refresh=True)
             await clock.sleep_until(clock.now() + EVERY_S)
 
 
 @contextlib.contextmanager
-def _keys(live: Live) -> Iterator[None]:
+def _keys(call: Call) -> Iterator[None]:
     """Space pauses, where standard input is a terminal that can be asked for keys."""
     try:
         import termios
@@ -60,7 +60,7 @@ def _keys(live: Live) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    if not sys.stdin.isatty() or str(live.plan.speech) == "-":
+    if not sys.stdin.isatty() or str(call.plan.speech) == "-":
         yield
         return
     number = sys.stdin.fileno()
@@ -69,7 +69,7 @@ def _keys(live: Live) -> Iterator[None]:
 
     def read() -> None:
         if sys.stdin.read(1) == " ":
-            live.toggle()
+            call.toggle()
 
     tty.setcbreak(number)
     loop.add_reader(number, read)

@@ -14,12 +14,12 @@ from engines.frames import Picture
 from realtime.camera.sinks import AGAIN_S, MOST_AGAIN_S
 from realtime.clock import Clock
 from realtime.errors import OutputFault
-from realtime.server.encoders import prefer, set_encoders
-from realtime.server.options import is_loopback
-from realtime.server.peer import connection_of
-from realtime.server.tracks import PictureTrack, SoundTrack
-from realtime.server.whip import SDP
+from realtime.loopback import is_loopback
 from realtime.timeline import Float
+from realtime.webrtc.connection import SDP, connection_of
+from realtime.webrtc.encoders import prefer, set_encoders
+from realtime.webrtc.internals import group
+from realtime.webrtc.tracks import PictureTrack, SoundTrack
 
 ANSWER_S = 10.0
 
@@ -74,7 +74,7 @@ class Whip:
         self._pictures, self._sounds = PictureTrack(self._clock), SoundTrack(self._clock)
         stream = secrets.token_urlsafe(12)  # one for both: receivers keep its sound and pictures in step
         for track in (self._pictures, self._sounds):
-            connection.addTransceiver(track, direction="sendonly").sender._stream_id = stream
+            group(connection.addTransceiver(track, direction="sendonly").sender, stream)
         prefer(connection)
         await connection.setLocalDescription(await connection.createOffer())
         answer = await self._answer(connection.localDescription.sdp)

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import resource
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -23,28 +24,34 @@ from engines.pipeline import Pipeline
 from realtime.clock import Clock, WallClock
 from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
-from realtime.load import Costs
-from realtime.server import actors, child, speech, watch, whip
+from realtime.load import Costs, loops_for
+from realtime.server import actors, child, loop, speech, watch, whip
 from realtime.server.closed import hide
-from realtime.server.encoders import cost_of_a_picture, set_encoders
+from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
-from realtime.server.guard import GUARD, PAGE_FILES, Guard, answer_faults, cors, stand_guard
-from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.forward import to_owner
+from realtime.server.guard import GUARD, PAGE_FILES, Guard, add_headers, answer_faults, cors, stand_guard
+from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
+from realtime.server.placed import Placed
 from realtime.server.recordings import Recordings
 from realtime.server.scratch import Scratch
+from realtime.server.session import Session
 from realtime.server.sessions import Sessions
-from realtime.server.surroundings import Surroundings
 from realtime.server.uploads import Uploads
-from realtime.worker import Actors, Talks, shown_size
+from realtime.surroundings import Surroundings
+from realtime.webrtc.costs import cost_of_a_picture, cost_of_packets
+from realtime.webrtc.encoders import set_encoders
+from realtime.worker import Actors, LivePipeline, shown_size
 
 log = logging.getLogger(__name__)
 
 MOST_OFFER = 64 << 10
 DESCRIPTORS = 1 << 16
 """Files and connections that may be open at a time, where the system lets us have so many."""
-AT_ONCE = 32
+BACKLOG = 32
 """Connections that are accepted before others have their turn."""
 KEPT_S, LINGER_S = 75.0, 2.0
 """For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
@@ -52,38 +59,40 @@ PAGE = Path(__file__).with_name("page")
 SAMPLE = Path(__file__).parent.with_name("speech") / "hello.flac"
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
+LOOP = 15.0
+"""Of an event loop a tick of a peer takes so many times its packets: the rest is what moves them, a microphone, and reports. Measured with
+one to three peers that talk."""
 WIRES_AGAIN_S = 30.0
-"""Seconds after which that is measured again, while there is no session; then twice as many."""
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "microphone=(self), camera=(self)",
-    "Cache-Control": "no-cache",
-}
+"""Seconds after which that is measured again; then twice as many."""
 SCRATCH = web.AppKey("scratch", Scratch)
-WIRE_COST: web.AppKey[list[tuple[float, int]]] = web.AppKey("wire", list)
+WIRE_COST: web.AppKey[list[tuple[float, int, float]]] = web.AppKey("wire", list)
+"""Seconds of a picture sent, its pixels, and seconds of its packets; once they are known."""
 
 
 def make_app(
-    *, store: Actors, options: Options | None = None, clock: Clock | None = None, pipeline: Callable[[], Talks] = Pipeline
+    *, store: Actors, options: Options | None = None, clock: Clock | None = None, pipeline: Callable[[], LivePipeline] = Pipeline
 ) -> web.Application:
     """The server as an application. `pipeline` is made in the inference process, so it must be importable by name."""
     options, clock = options or Options(), clock or WallClock()
-    app = web.Application(middlewares=[answer_faults, stand_guard], client_max_size=MOST_OFFER)
+    app = web.Application(middlewares=[answer_faults, stand_guard, to_owner], client_max_size=MOST_OFFER)
     app[STORE], app[OPTIONS], app[CLOCK] = store, options, clock
     app[GUARD] = Guard(options, clock)
     app[METRICS] = Metrics(clock)
     app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest)
     app[WIRE_COST] = []
-    around = Surroundings(app[ENGINE], clock, app[METRICS], options.ice_now, options.idle_s, options.total_s)
-    app[SESSIONS] = Sessions(around, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
+    app[SCRATCH] = Scratch()
+    app[LOOPS] = Loops(loop.main, app[ENGINE], options, clock, app[METRICS], app[SCRATCH])
+    around = Surroundings(app[ENGINE], clock, app[METRICS], options.idle_s, options.total_s)
+
+    def make(actor: str, owner: str, ended: Callable[[Placed], None]) -> Placed:
+        if place := app[LOOPS].place():
+            return place.make(actor, owner, ended)
+        session = Session(secrets.token_urlsafe(12), actor, owner, around, lambda _: ended(session), options.ice_now)
+        return session
+
+    app[SESSIONS] = Sessions(around, make, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
-    app[SCRATCH] = Scratch()
     app[RECORDINGS] = Recordings(app[SCRATCH])
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
@@ -132,7 +141,7 @@ def _routes() -> list[web.RouteDef]:
     ]
 
 
-def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pipeline: Callable[[], Talks] = Pipeline) -> None:
+def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pipeline: Callable[[], LivePipeline] = Pipeline) -> None:
     """Serve until Ctrl-C or SIGTERM. Prints "Serving on http://HOST:PORT" when ready. Raises Fault."""
     options = options or Options()
     store.find(options.actor)
@@ -153,16 +162,17 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
         app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S, auto_decompress=False
     )
     await runner.setup()
+    assert runner.server is not None
     try:
-        site = web.TCPSite(runner, host, port, backlog=AT_ONCE)
         try:
-            await site.start()
+            listening = await loop.create_server(Connections(runner.server), host, port, backlog=BACKLOG)
         except OSError as error:
             raise fault_of(error) or SettingsFault(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
         shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"Serving on http://{shown}:{runner.addresses[0][1]}\n")
+        sys.stdout.write(f"Serving on http://{shown}:{listening.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
         await stop.wait()
+        listening.close()
     finally:
         await runner.cleanup()
 
@@ -183,7 +193,10 @@ def _costs(app: web.Application) -> Costs | None:
     """What this machine was measured to need; None until it is known."""
     engine, wire = app[ENGINE].costs, app[WIRE_COST]
     width, height = app[ENGINE].size
-    return Costs(engine, wire[0][0], _cores(), width * height, wire[0][1]) if engine and wire else None
+    if not engine or not wire:
+        return None
+    cost, sent, packets = wire[0]
+    return Costs(engine, cost, _cores(), width * height, sent, LOOP * packets, max(1, len(app[LOOPS])))
 
 
 def _pixels(app: web.Application, actor: str) -> tuple[int, int]:
@@ -211,11 +224,13 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     background = [
         asyncio.create_task(app[METRICS].watch_loop(), name="loop lag"),
         asyncio.create_task(_measure_wires(app), name="wires"),
+        asyncio.create_task(_start_loops(app), name="loops"),
     ]
     yield
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
+    await app[LOOPS].close()
     await app[ENROLMENTS].close()
     app[UPLOADS].close()
     await app[RECORDINGS].close()
@@ -231,11 +246,24 @@ async def _measure_wires(app: web.Application) -> None:
         size = (512, 512)
     pause = WIRES_AGAIN_S
     while True:
-        if not len(app[SESSIONS]) or not app[WIRE_COST]:  # the least counts: what the machine can, not what else it had to do just then
-            cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
-            app[WIRE_COST][:] = [min([(cost, size[0] * size[1]), *app[WIRE_COST]])]
+        # the least counts: what the machine can, not what else it had to do just then
+        cost = WIRE * await asyncio.to_thread(cost_of_a_picture, size, app[CLOCK])
+        packets = await asyncio.to_thread(cost_of_packets, app[CLOCK])
+        known = app[WIRE_COST][0] if app[WIRE_COST] else (cost, 0, packets)
+        app[WIRE_COST][:] = [(min(cost, known[0]), size[0] * size[1], min(packets, known[2]))]
         await app[CLOCK].sleep_until(app[CLOCK].now() + pause)
         pause = min(2 * pause, LONGEST_AGAIN_S)
+
+
+async def _start_loops(app: web.Application) -> None:
+    """Start as many as were asked for; else, once it is known what the machine carries, as many as carry that."""
+    wanted = app[OPTIONS].loops
+    while wanted is None:
+        await app[CLOCK].sleep_until(app[CLOCK].now() + 0.05)
+        if (costs := _costs(app)) is not None:
+            wanted = loops_for(costs)
+    if wanted > 1:
+        await app[LOOPS].start(wanted)
 
 
 async def _end_sessions(app: web.Application) -> None:
@@ -243,8 +271,7 @@ async def _end_sessions(app: web.Application) -> None:
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    await add_headers(request, response)
     cors(request, response)
     if response.status >= 400 and request.app is not None:
         request.app[METRICS].refused(str(response.status))

@@ -14,10 +14,10 @@ from engines.errors import Fault
 from realtime import timeline
 from realtime.clock import Clock
 from realtime.errors import MediaFault
+from realtime.intake import Stream, Streams
 from realtime.media import SOUNDS, probe, read_speech, unheard
 from realtime.server.child import Child, Limits, Say, start
 from realtime.server.faults import Busy, UnknownSession
-from realtime.server.intake import Stream, Streams
 
 log = logging.getLogger(__name__)
 

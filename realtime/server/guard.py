@@ -15,8 +15,9 @@ from aiohttp import web
 from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.errors import fault_of, problem
+from realtime.loopback import is_loopback
 from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
-from realtime.server.options import Options, is_loopback, link_of
+from realtime.server.options import Options, link_of
 from realtime.server.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,16 @@ OFFERS, OFFERS_AT_ONCE = 20, 10
 """The same of offers: a connection, with its keys and sockets, takes tens of milliseconds to be made."""
 SIGNS, SIGNS_AT_ONCE = 1, 5
 """The same of secrets that are tried at the page."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(self)",
+    "Cache-Control": "no-cache",
+}
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
@@ -264,6 +275,26 @@ def must_own(request: web.Request, owner: str = OWNER) -> None:
     """Raise NotAllowed where whoever asks is neither the server's owner nor this one."""
     if request[WHO] not in (OWNER, owner):
         raise NotAllowed("This is not for guests.", "Ask with the server's own secret.")
+
+
+def must_see(request: web.Request, session: str, owner: str) -> None:
+    """Raise NotAllowed where whoever asks may not watch a session: its owner may, and who was invited to it."""
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights is None or rights.watch != session:
+        must_own(request, owner)
+
+
+def must_may_record(request: web.Request) -> None:
+    """Raise NotAllowed where whoever asks was not invited to record."""
+    rights = request.app[GUARD].rights(request[WHO])
+    if rights and not rights.recording:
+        raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Say what browsers may do with an answer (`on_response_prepare`)."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def cors(request: web.Request, response: web.StreamResponse) -> None:

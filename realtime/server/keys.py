@@ -7,6 +7,7 @@ from aiohttp import web
 from realtime.clock import Clock
 from realtime.engine import Engine
 from realtime.server.enrolments import Enrolments
+from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
@@ -19,6 +20,7 @@ ENGINE = web.AppKey("engine", Engine)
 STORE = web.AppKey("store", Actors)
 OPTIONS = web.AppKey("options", Options)
 CLOCK = web.AppKey("clock", Clock)
+LOOPS = web.AppKey("loops", Loops)
 METRICS = web.AppKey("metrics", Metrics)
 RECORDINGS = web.AppKey("recordings", Recordings)
 UPLOADS = web.AppKey("uploads", Uploads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from aiortc import RTCIceServer
 from engines.actor import BUILT_IN
 from realtime.clock import unix_time
 from realtime.errors import SettingsFault
+from realtime.loopback import is_loopback
 from realtime.settings import Settings
 
 LEAST_TOKEN = 16
@@ -32,6 +32,8 @@ class Options:
     """Who is shown where nobody is named."""
     max_sessions: int | None = None
     """None: as many as this machine was measured to carry."""
+    loops: int | None = 1
+    """Event loops, each a process, that peers are spread over; 1: the server's own, None: as many as this machine was measured to need."""
     token: str = field(default="", repr=False)
     """The secret that every call must bear; empty: none, which only loopback allows."""
     origins: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ class Options:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
         if not 64 <= self.largest <= 4096:
             raise SettingsFault("The longest side of live pictures has 64 to 4096 pixels.", "Leave it out for 1280.")
+        if self.loops is not None and not 1 <= self.loops <= 64:
+            raise SettingsFault("A server has 1 to 64 event loops.", "Leave --loops out to have it measured.")
         if self.max_sessions is not None and self.max_sessions < 1:
             raise SettingsFault("A server takes at least one session.", "Leave --sessions out to have it measured.")
 
@@ -86,16 +90,6 @@ def _until(server: RTCIceServer, until: int, secret: str) -> RTCIceServer:
     name = f"{until}:{secrets.token_hex(4)}"
     credential = base64.b64encode(hmac.digest(secret.encode(), name.encode(), "sha1")).decode()
     return RTCIceServer(urls=server.urls, username=name, credential=credential)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or address."""
-    if host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def ice_servers(text: str, secret: str = "") -> tuple[RTCIceServer, ...]:
@@ -125,6 +119,7 @@ def options_of(settings: Settings) -> Options:
         host=settings.host,
         actor=settings.actor,
         max_sessions=settings.sessions or None,
+        loops=settings.loops or None,
         token=settings.token,
         origins=tuple(filter(None, (origin.strip() for origin in settings.origins.split(",")))),
         ice=ice_servers(settings.ice, settings.turn_secret),

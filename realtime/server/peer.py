@@ -8,25 +8,22 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from aiortc import MediaStreamTrack, RTCCertificate, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCIceServer, RTCSessionDescription
 from aiortc.clock import current_ntp_time
-from aiortc.rtcdtlstransport import SRTPProtectionProfile
-from OpenSSL import SSL
 
 from engines.frames import Picture
 from realtime.clock import Clock
 from realtime.server.candidates import Candidates, own_networks
-from realtime.server.encoders import prefer
 from realtime.server.faults import NoRestart, UnfitOffer, WrongTag
-from realtime.server.internals import bound
 from realtime.server.sdp import fragment_of, offer_of, open_ended
-from realtime.server.senders import tell
-from realtime.server.tracks import PictureTrack, SoundTrack, hear_at_once
 from realtime.timeline import TICK_S, Float
+from realtime.webrtc.connection import connection_of
+from realtime.webrtc.encoders import prefer
+from realtime.webrtc.internals import bound, group, hear_at_once, tell
+from realtime.webrtc.tracks import PictureTrack, SoundTrack
 
 log = logging.getLogger(__name__)
 
-_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 CONNECT_S = 8.0
 """A peer that has not connected after so long is let go."""
 CLOSE_S = 5.0
@@ -34,22 +31,6 @@ CLOSE_S = 5.0
 SHOWN_S = 0.015
 """By so much a picture is told to be older than it is. A browser holds a picture to be shown when its compositor takes it, which is
 one or two refreshes early, and only sets right what is more than 30 ms apart: pictures that it once held back would stay late."""
-
-
-class _Certificate(RTCCertificate):
-    """aiortc's, that also talks to peers whose own certificate is RSA, as GStreamer's are."""
-
-    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
-        context = super()._create_ssl_context(srtp_profiles)
-        context.set_cipher_list(_CIPHERS)
-        return context
-
-
-def connection_of(ice: Sequence[RTCIceServer]) -> RTCPeerConnection:
-    """A new connection, with a certificate of ours."""
-    connection = RTCPeerConnection(RTCConfiguration(iceServers=list(ice)))
-    setattr(connection, "_RTCPeerConnection__certificates", [_Certificate.generateCertificate()])  # noqa: B010  private
-    return connection
 
 
 class Peer:
@@ -89,7 +70,7 @@ class Peer:
             if known.sound:
                 connection.addTrack(self._sounds)
             for transceiver in connection.getTransceivers():
-                transceiver.sender._stream_id = self.name  # one stream: receivers keep its sound and pictures in step
+                group(transceiver.sender, self.name)
                 if transceiver.kind == "video" or self._hear is None:
                     transceiver.direction = "sendonly"  # what nobody looks at or hears is not sent
                 track = self._pictures if transceiver.kind == "video" else self._sounds

@@ -7,6 +7,7 @@ import logging
 import queue
 import secrets
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import numpy as np
 
 from engines.errors import Fault
 from engines.frames import Picture
+from realtime.clock import unix_time
 from realtime.errors import StorageFault, fault_of, without_folders
 from realtime.server.faults import InUse, TooMany, UnknownItem
+from realtime.server.guard import OWNER
 from realtime.server.scratch import Scratch
 from realtime.server.session import Session
-from realtime.server.surroundings import Outlet
+from realtime.surroundings import Outlet
 from realtime.timeline import TICK_S, WIRE_TICK, Float
 from realtime.writer import Writer
 
@@ -41,7 +44,8 @@ class Recording:
     def __init__(self, path: Path, size: tuple[int, int], session: Session) -> None:
         self.name, self.path = path.stem, path
         self.session, self.actor, self.owner = session.name, session.actor, session.owner
-        self._outlets: list[Outlet] | None = session.outlets  # not the session: that ends, and recordings stay
+        self._detach: Callable[[Outlet], None] | None = session.detach  # let go of at the end: sessions end, and recordings stay
+        self.begun = unix_time()
         self.seconds = 0.0
         self.left_out = 0
         """Ticks that found the disk too slow."""
@@ -86,14 +90,14 @@ class Recording:
 
     def finish(self) -> None:
         """No more ticks. Twice is once."""
-        if self._outlets is not None and self in self._outlets:
-            self._outlets.remove(self)
-        self._outlets, self._over = None, True
+        if self._detach is not None:
+            self._detach(self)
+        self._detach, self._over = None, True
 
     @property
     def attached(self) -> bool:
         """Whether ticks still come."""
-        return self._outlets is not None
+        return self._detach is not None
 
     async def wait(self) -> None:
         """Until the file is whole."""
@@ -148,6 +152,7 @@ class Recording:
             "actor": self.actor,
             "state": "recording" if self.going else "failed" if self.fault else "ready",
             "trouble": without_folders(self.fault.message) if self.fault else None,
+            "begun": round(self.begun, 3),
             "seconds": round(self.seconds, 2),
             "left_out": self.left_out,
             "url": f"/v1/recordings/{self.name}.mp4",
@@ -155,10 +160,10 @@ class Recording:
 
 
 class Recordings:
-    """All recordings of a server, in its folder."""
+    """All recordings of a server, in its folder. Their names begin with `prefix`."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Scratch, prefix: str = "") -> None:
+        self._scratch, self._prefix = scratch, prefix
         self._all: dict[str, Recording] = {}
 
     def begin(self, session: Session) -> Recording:
@@ -172,9 +177,9 @@ class Recordings:
         done = [name for name, recording in self._all.items() if not recording.going]
         for name in done[: max(0, len(self._all) - MOST + 1)]:
             self.remove(name)
-        recording = Recording(self._scratch.folder / f"{secrets.token_urlsafe(12)}.mp4", size, session)
+        recording = Recording(self._scratch.folder / f"{self._prefix}{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
-        session.outlets.append(recording)
+        session.attach(recording)
         return recording
 
     def of(self, session: Session) -> Recording | None:
@@ -187,9 +192,9 @@ class Recordings:
             raise UnknownItem("There is no such recording, or not any more.", "Begin one with POST to a session's recording.")
         return recording
 
-    def all(self) -> list[Recording]:
-        """Those that there are, the newest first."""
-        return list(reversed(self._all.values()))
+    def of_owner(self, who: str) -> list[dict[str, Any]]:
+        """Those of somebody, as reports; the server's owner has all."""
+        return [one.report() for one in self._all.values() if who in (OWNER, one.owner)]
 
     def remove(self, name: str) -> None:
         """Remove one and its file. Raises UnknownItem, and InUse while it is made."""

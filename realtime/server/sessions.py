@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator
 
 from realtime.engine import CrashFault
 from realtime.load import Costs
 from realtime.server.faults import Busy, Full, UnknownSession
-from realtime.server.peer import CONNECT_S, Peer
-from realtime.server.session import Session
-from realtime.server.surroundings import Surroundings
+from realtime.server.peer import CONNECT_S
+from realtime.server.placed import Make, Placed, Viewer
+from realtime.surroundings import Surroundings
 
 MEASURING_S = 15.0
 """Who asks for a second session before the machine was measured waits at most so long."""
-
-
 KEPT = 100
 """Of so many sessions that ended the engine it is known that they did."""
 
@@ -24,20 +21,21 @@ KEPT = 100
 class Sessions:
     """All sessions by name. Those that end, by themselves or not, are gone from here.
 
-    `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time. `pixels` says of
-    how many a picture of an actor is made: as it was enrolled, and as it is sent.
+    `make` makes one. `costs` gives what this machine was measured to need, or None while that is not known: then there is one at a time.
+    `pixels` says of how many a picture of an actor is made: as it was enrolled, and as it is sent.
     """
 
     def __init__(
         self,
         around: Surroundings,
+        make: Make,
         most: int | None,
         costs: Callable[[], Costs | None],
         pixels: Callable[[str], tuple[int, int]] = lambda actor: (0, 0),
     ) -> None:
-        self._around, self._most, self._costs, self._pixels = around, most, costs, pixels
+        self._around, self._make, self._most, self._costs, self._pixels = around, make, most, costs, pixels
         self._sizes: dict[str, tuple[int, int]] = {}  # of each session
-        self._all: dict[str, Session] = {}
+        self._all: dict[str, Placed] = {}
         self._refused: dict[str, CrashFault] = {}
         self.refused = 0
         """Sessions and viewers that there was no room for."""
@@ -45,7 +43,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._all)
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[Placed]:
         return iter(list(self._all.values()))
 
     @property
@@ -59,9 +57,13 @@ class Sessions:
     @property
     def peers(self) -> int:
         """All peers: who began the sessions, and the viewers."""
-        return sum(1 + len(session.viewers) for session in self)
+        return sum(1 + session.watching for session in self)
 
-    def find(self, name: str) -> Session:
+    def get(self, name: str) -> Placed | None:
+        """A session by its name, if there is one."""
+        return self._all.get(name)
+
+    def find(self, name: str) -> Placed:
         """A session by its name. Raises UnknownSession, and CrashFault for one that was ended for that."""
         if name in self._refused:
             raise self._refused[name]
@@ -69,9 +71,9 @@ class Sessions:
             raise UnknownSession("There is no such session, or it has ended.", "Begin one with POST /v1/sessions.")
         return session
 
-    async def open(self, actor: str, offer: str, owner: str = "", most: int | None = None) -> tuple[Session, str]:
+    async def open(self, actor: str, offer: str, owner: str = "", most: int | None = None, make: Make | None = None) -> tuple[Placed, str]:
         """A new session and the answer to its peer's offer. `most` is how many its owner may have at a time, of which others' room is left
-        in any case. Raises Full, Busy and OfferFault."""
+        in any case; `make` makes it, where it is not made as others are. Raises Full, Busy and OfferFault."""
         if self._all and self._most is None:
             await self._measured()
         await self._others_connected()
@@ -82,7 +84,7 @@ class Sessions:
         if len(self._all) >= self.capacity or (len(self._all) and not self._room(pixels, beside=True)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
-        session = Session(secrets.token_urlsafe(12), actor, owner, self._around, self._gone)
+        session = (make or self._make)(actor, owner, self._gone)
         self._all[session.name] = session
         self._sizes[session.name] = pixels
         try:
@@ -95,7 +97,7 @@ class Sessions:
         """Wait, for a while, until sessions whose peer has not connected take less than a third of the room. Raises Full."""
         clock, most = self._around.clock, -(-self.capacity // 3)
         end = clock.now() + CONNECT_S
-        while sum(not session.peer.connected for session in self) >= most:
+        while sum(not session.connected for session in self) >= most:
             if clock.now() >= end:
                 self.refused += 1
                 raise Full("Others are still connecting.", "Try again in a moment.")
@@ -108,7 +110,7 @@ class Sessions:
         while self._costs() is None and clock.now() < end:
             await clock.sleep_until(clock.now() + 0.05)
 
-    async def watch(self, session: Session, offer: str) -> tuple[Peer, str]:
+    async def watch(self, session: Placed, offer: str) -> tuple[Viewer, str]:
         """A new viewer of a session and the answer to its offer. Raises Full, Busy and OfferFault."""
         if not self._room(self._sizes.get(session.name, (0, 0)), beside=False):
             self.refused += 1
@@ -125,12 +127,12 @@ class Sessions:
         costs = self._costs()
         if costs is None or self._most is not None:
             return True
-        sizes = [(self._sizes.get(session.name, (0, 0)), 1 + len(session.viewers)) for session in self]
+        sizes = [(self._sizes.get(session.name, (0, 0)), 1 + session.watching) for session in self]
         sessions = sum(costs.weight(own) for (own, _), _ in sizes) + beside * costs.weight(pixels[0])
         peers = sum(costs.wires(sent, count) for (_, sent), count in sizes) + costs.wires(pixels[1], 1)
-        return costs.fits(sessions, peers)
+        return costs.fits(sessions, peers, self.peers + 1)
 
-    def _gone(self, session: Session) -> None:
+    def _gone(self, session: Placed) -> None:
         self._all.pop(session.name, None)
         self._sizes.pop(session.name, None)
         if isinstance(session.refusal, CrashFault):

@@ -9,9 +9,22 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownItem
-from realtime.server.guard import COOKIE, GUARD, GUEST_S, JOIN_S, LONGEST_JOIN_S, OWNER, SESSIONS_AT_ONCE, WHO, Rights, by_tls, must_own
-from realtime.server.keys import ENGINE, METRICS, RECORDINGS, SESSIONS
+from realtime.server.faults import InUse, RequestFault, UnknownItem
+from realtime.server.guard import (
+    COOKIE,
+    GUARD,
+    GUEST_S,
+    JOIN_S,
+    LONGEST_JOIN_S,
+    OWNER,
+    SESSIONS_AT_ONCE,
+    WHO,
+    Rights,
+    by_tls,
+    must_may_record,
+    must_own,
+)
+from realtime.server.keys import ENGINE, LOOPS, METRICS, RECORDINGS, SESSIONS
 from realtime.server.recordings import LONGEST_S
 from realtime.server.uploads import read
 from realtime.server.whip import find
@@ -27,7 +40,8 @@ async def health(request: web.Request) -> web.StreamResponse:
         "capacity": sessions.capacity,
         "engine_restarts": engine.restarts,
         "pictures_every": engine.every,
-        "loop_lag_p99_ms": round(request.app[METRICS].lag_p99 * 1000, 2),
+        "loops": max(1, len(request.app[LOOPS])),
+        "loop_lag_p99_ms": round(max(request.app[METRICS].lag_p99, request.app[LOOPS].lag_p99) * 1000, 2),
     })  # fmt: skip
 
 
@@ -58,9 +72,8 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 async def record(request: web.Request) -> web.StreamResponse:
     """POST: record the session from now on."""
-    session, rights = find(request), request.app[GUARD].rights(request[WHO])
-    if rights and not rights.recording:
-        raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
+    session = find(request)
+    must_may_record(request)
     recording = request.app[RECORDINGS].begin(session)
     return web.json_response(recording.report(), status=201, headers={"Location": f"/v1/recordings/{recording.name}.mp4"})
 
@@ -153,7 +166,8 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
 async def list_recordings(request: web.Request) -> web.StreamResponse:
     """GET the recordings of whoever asks, the newest first; the owner's are all."""
     who = request[WHO]
-    return web.json_response({"recordings": [one.report() for one in request.app[RECORDINGS].all() if who in (OWNER, one.owner)]})
+    found = [*request.app[RECORDINGS].of_owner(who), *await request.app[LOOPS].recordings(who)]
+    return web.json_response({"recordings": sorted(found, key=lambda one: -one["begun"])})
 
 
 async def enter(request: web.Request) -> web.StreamResponse:

@@ -5,30 +5,42 @@ from __future__ import annotations
 from aiohttp import web
 
 from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
-from realtime.server.guard import GUARD, WHO, Rights, must_own
+from realtime.server.guard import GUARD, WHO, Rights, must_own, must_see
 from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
+from realtime.server.placed import Placed
 from realtime.server.session import Session
 from realtime.server.uploads import read
+from realtime.webrtc.connection import SDP
 
-SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
 def find(request: web.Request) -> Session:
     """The session of a request's path. Raises UnknownSession and NotAllowed."""
+    session = _owned(request)
+    assert isinstance(session, Session), "those of other processes are forwarded"
+    return session
+
+
+def _owned(request: web.Request) -> Placed:
     session = request.app[SESSIONS].find(request.match_info["session"])
     must_own(request, session.owner)
     return session
 
 
-def _seen(request: web.Request) -> Session:
+def _seen(request: web.Request) -> Placed:
     """The session of a request's path, for whoever may watch it. Raises UnknownSession and NotAllowed."""
-    rights = request.app[GUARD].rights(request[WHO])
-    if rights and rights.watch == request.match_info["session"]:
-        return request.app[SESSIONS].find(rights.watch)
-    return find(request)
+    session = request.app[SESSIONS].find(request.match_info["session"])
+    must_see(request, session.name, session.owner)
+    return session
+
+
+def _watched(request: web.Request) -> Session:
+    session = _seen(request)
+    assert isinstance(session, Session), "those of other processes are forwarded"
+    return session
 
 
 async def begin(request: web.Request) -> web.StreamResponse:
@@ -49,7 +61,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         began = True
     finally:
         guard.began(who, began)
-    return _created(request, f"/v1/sessions/{session.name}", session.peer, answer)
+    return _created(request, f"/v1/sessions/{session.name}", session.tag, answer)
 
 
 def default_actor(actor: str, rights: Rights | None) -> str:
@@ -72,17 +84,17 @@ async def watch(request: web.Request) -> web.StreamResponse:
     """POST an offer to a session's viewers: see and hear it too."""
     session = _seen(request)
     viewer, answer = await request.app[SESSIONS].watch(session, await _offer(request))
-    return _created(request, f"/v1/sessions/{session.name}/viewers/{viewer.name}", viewer, answer)
+    return _created(request, f"/v1/sessions/{session.name}/viewers/{viewer.name}", viewer.tag, answer)
 
 
 async def patch_viewer(request: web.Request) -> web.StreamResponse:
     """PATCH a fragment to a viewer."""
-    return await _trickle(request, _seen(request).viewer(request.match_info["viewer"]))
+    return await _trickle(request, _watched(request).viewer(request.match_info["viewer"]))
 
 
 async def end_viewer(request: web.Request) -> web.StreamResponse:
     """DELETE: the viewer leaves."""
-    session = _seen(request)
+    session = _watched(request)
     await session.dismiss(session.viewer(request.match_info["viewer"]))
     return web.Response(status=200)
 
@@ -97,9 +109,9 @@ async def _offer(request: web.Request) -> str:
     return (await read(request)).decode("utf-8", errors="replace")
 
 
-def _created(request: web.Request, location: str, peer: Peer, answer: str) -> web.Response:
+def _created(request: web.Request, location: str, tag: str, answer: str) -> web.Response:
     response = web.Response(text=answer, status=201, content_type=SDP)
-    response.headers.update({"Location": location, "ETag": peer.tag, "Accept-Patch": FRAGMENT})
+    response.headers.update({"Location": location, "ETag": tag, "Accept-Patch": FRAGMENT})
     for server in request.app[OPTIONS].ice_now():
         response.headers.add("Link", link_of(server))
     return response

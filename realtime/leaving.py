@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from engines.frames import Picture
 from realtime import timeline
-from realtime.server.intake import Speech
-from realtime.server.surroundings import Outlet
+from realtime.intake import Speech
+from realtime.surroundings import Outlet
 from realtime.timeline import Float
 
 LATE = 4

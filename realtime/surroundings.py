@@ -1,24 +1,21 @@
-"""What a session has around it: where its ticks go, who follows its speech, who counts; and what it is called by outside."""
+"""What a conversation has around it: where its ticks go, who follows its speech, who counts; and what it is called by outside."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from aiortc import RTCIceServer
-
 from engines.frames import Picture
 from realtime.clock import Clock
-from realtime.engine import Engine
-from realtime.server.intake import Stream
+from realtime.intake import Stream
+from realtime.listener import Listener
 from realtime.timeline import Float
 
 
 class State(Enum):
-    """What a session does, in words."""
+    """What a conversation does, in words."""
 
     CONNECTING = "connecting"
     IDLE = "idle"
@@ -43,12 +40,12 @@ class Outlet(Protocol):
         ...
 
     def ended(self) -> None:
-        """The session is over."""
+        """The conversation is over."""
         ...
 
 
 class Follower(Protocol):
-    """Who hears how a session's speech goes on. Called on the event loop."""
+    """Who hears how a conversation's speech goes on. Called on the event loop."""
 
     def speaking(self, stream: Stream) -> None:
         """A stream begins to be heard."""
@@ -67,12 +64,12 @@ class Follower(Protocol):
         ...
 
     def ended(self) -> None:
-        """The session is over."""
+        """The conversation is over."""
         ...
 
 
 class Gauges(Protocol):
-    """Who counts over all sessions (`realtime.server.metrics`)."""
+    """Who counts over all conversations (`realtime.server.metrics`)."""
 
     def left(self, added: float | None) -> None:
         """A tick left, its speech `added` seconds after it had come; None for silence."""
@@ -83,19 +80,39 @@ class Gauges(Protocol):
         ...
 
 
+class AnyEngine(Protocol):
+    """What a conversation needs of `realtime.engine.Engine`."""
+
+    restarts: int
+
+    def open(self, actor: str, listener: Listener, owner: str = "") -> int:
+        """See `Engine.open`."""
+        ...
+
+    def hear(self, session: int, sequence: int, speech: Float) -> None:
+        """See `Engine.hear`."""
+        ...
+
+    def interrupt(self, session: int) -> None:
+        """See `Engine.interrupt`."""
+        ...
+
+    def shut(self, session: int) -> None:
+        """See `Engine.shut`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surroundings:
-    """What all sessions of a server share."""
+    """What all conversations of a process share."""
 
-    engine: Engine
+    engine: AnyEngine
     clock: Clock
     gauges: Gauges
-    ice: Callable[[], Sequence[RTCIceServer]] = tuple
-    """The ICE servers, as they are to be used now."""
     idle_s: float = 1800.0
-    """A session in which nothing was said for so long ends."""
+    """One in which nothing was said for so long ends."""
     total_s: float = 14400.0
-    """No session is longer."""
+    """None is longer."""
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 
 import av
-import numpy as np
-from aiortc import RTCPeerConnection, RTCRtpCodecParameters, RTCRtpSender, rtcrtpsender
-from aiortc.codecs import get_encoder, h264, vpx
+from aiortc import RTCPeerConnection, RTCRtpCodecParameters, RTCRtpSender
+from aiortc.codecs import get_encoder
 from aiortc.codecs.base import Encoder
-from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from engines.frames import Picture
 from engines.spec import FPS
-from realtime.clock import Clock
-from realtime.timeline import PICTURE_BASE, picture_pts
+from realtime.webrtc import internals
 
 START_BITRATE = 2_000_000
 LEAST_BITRATE, MOST_BITRATE = 500_000, 3_000_000
@@ -34,16 +29,16 @@ _H264 = {
 }
 
 
-class FastH264(H264Encoder):
+class FastH264(internals.H264):
     """Baseline, no delay, a bitrate that moves without key frames."""
 
-    def _encode_frame(self, frame: av.VideoFrame, force_keyframe: bool) -> Iterator[bytes]:
+    def encoded(self, frame: av.VideoFrame, key: bool) -> bytes:
+        """See `internals.H264.encoded`."""
         if self.codec is None or (self.codec.width, self.codec.height) != (frame.width, frame.height):
             self.codec = _x264(frame.width, frame.height, self.target_bitrate)
         self.codec.bit_rate = self.target_bitrate
-        frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
-        data = b"".join(bytes(packet) for packet in self.codec.encode(frame))
-        yield from self._split_bitstream(data)
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        return b"".join(bytes(packet) for packet in self.codec.encode(frame))
 
 
 class SteadyVp8(Vp8Encoder):
@@ -77,10 +72,7 @@ def _encoder(codec: RTCRtpCodecParameters) -> Encoder:
 
 def set_encoders() -> None:
     """Let aiortc use these encoders, and begin sharp: its own bitrates (0.5, at most 1.5 Mbit/s) blur a face of 512 px."""
-    vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = START_BITRATE
-    vpx.MIN_BITRATE = h264.MIN_BITRATE = LEAST_BITRATE
-    vpx.MAX_BITRATE = h264.MAX_BITRATE = MOST_BITRATE
-    rtcrtpsender.get_encoder = _encoder  # type: ignore[attr-defined]
+    internals.use(_encoder, START_BITRATE, LEAST_BITRATE, MOST_BITRATE)
 
 
 def prefer(connection: RTCPeerConnection) -> None:
@@ -90,19 +82,3 @@ def prefer(connection: RTCPeerConnection) -> None:
     for transceiver in connection.getTransceivers():
         if transceiver.kind == "video":
             transceiver.setCodecPreferences(ours)
-
-
-def cost_of_a_picture(size: tuple[int, int], clock: Clock, pictures: int = 12) -> float:
-    """Seconds that VP8 takes for a picture of this size, measured (blocking; of a dozen the third fastest). Noise moves across it."""
-    encoder = vpx.Vp8Encoder()
-    width, height = size
-    rng = np.random.default_rng(0)
-    picture: Picture = rng.integers(100, 140, (height * 3 // 2, width), np.uint8)
-    took = []
-    for n in range(pictures):
-        frame = av.VideoFrame.from_ndarray(np.roll(picture, n, 1), format="yuv420p")
-        frame.pts, frame.time_base = picture_pts(n), PICTURE_BASE
-        began = clock.now()
-        encoder.encode(frame, force_keyframe=n == 0)
-        took.append(clock.now() - began)
-    return sorted(took[1:])[2]

@@ -1,6 +1,6 @@
-"""aiortc's side: the two tracks that we send, and how a peer's microphone is read.
+"""The two tracks that we send, and what a peer's microphone sends.
 
-A track is pulled by its sender and has no clock of its own: what leaves, and when in media time, the session decides.
+A track is pulled by its sender and has no clock of its own: what leaves, and when in media time, the conversation decides.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCRtpReceiver
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
@@ -110,11 +109,3 @@ def mono(frame: AudioFrame) -> Float:
     """A decoded frame of a peer's microphone as (n,) float32 in -1..1."""
     samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
     return (samples.astype(np.float32) / 32768).mean(1, dtype=np.float32)
-
-
-def hear_at_once(receiver: RTCRtpReceiver) -> None:
-    """Take a microphone's packets as they come: aiortc holds four back (80 ms), and our own buffer follows anyway. One that does not
-    come is given up after three others, not after 15."""
-    name = "_RTCRtpReceiver__jitter_buffer"
-    if isinstance(getattr(receiver, name, None), JitterBuffer):  # private: where aiortc has changed, we are slower, not broken
-        setattr(receiver, name, JitterBuffer(capacity=4, prefetch=1))
