@@ -38,7 +38,7 @@ HEAVY = {
     "openvino": ("engines/backends/cpu.py", "engines/train/tracker.py"),
     "aiortc": ("realtime/webrtc/", "realtime/server/", "realtime/camera/whip.py"),
     "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py"),
-    "PIL": ("realtime/media/photo.py",),
+    "PIL": ("realtime/media/photo.py", "realtime/mark.py"),
     "pi_heif": ("realtime/media/photo.py",),
     "sounddevice": ("realtime/camera/",),
     "pyvirtualcam": ("realtime/camera/",),
