@@ -10,6 +10,7 @@ from realtime.server.enrolments import Enrolments
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
+from realtime.server.sayings import Sayings
 from realtime.server.sessions import Sessions
 from realtime.server.uploads import Uploads
 from realtime.worker import Actors
@@ -22,4 +23,5 @@ CLOCK = web.AppKey("clock", Clock)
 METRICS = web.AppKey("metrics", Metrics)
 RECORDINGS = web.AppKey("recordings", Recordings)
 UPLOADS = web.AppKey("uploads", Uploads)
+SAYINGS = web.AppKey("sayings", Sayings)
 ENROLMENTS = web.AppKey("enrolments", Enrolments)

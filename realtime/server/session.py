@@ -76,6 +76,7 @@ class Session:
         self.skipped = 0
         """Samples of live speech that were dropped to stay current."""
         self._refusal: Fault | None = None
+        self._complaint: Fault | None = None
         self.opened_at = self._spoke_at = self._clock.now()
 
     async def answer(self, offer: str) -> str:
@@ -182,8 +183,12 @@ class Session:
 
     @property
     def trouble(self) -> Fault | None:
-        """What was wrong: with its actor, or with the file that was read last."""
-        return self._refusal or self._files.trouble
+        """What was wrong: with its actor, with the text that was said last, or with the file that was read last."""
+        return self._refusal or self._complaint or self._files.trouble
+
+    def complain(self, fault: Fault | None) -> None:
+        """Something was wrong with the text that was said last; None: nothing."""
+        self._complaint = fault
 
     @property
     def state(self) -> State:
