@@ -50,8 +50,8 @@ class English:
 
     def word(self, word: str) -> str:
         """The phones of one word."""
-        word = _plain(word)
-        return self._known(word) or self._spelled(word) or self._compound(word.lower()) or _by_rule(word.lower())
+        word, written = _plain(word), word
+        return self._known(written) or self._known(word) or self._spelled(word) or self._compound(word.lower()) or _by_rule(word.lower())
 
     def _known(self, word: str) -> str:
         """From the dictionary: as it is, or as a word with an ending."""

@@ -15,4 +15,5 @@ def phones(text: str, language: str, ipa: Callable[[str, str], str]) -> str:
     said = "".join(part if part[0] in _MARKS else f" {ipa(part, language).strip()}" for part in parts if part.strip())
     for theirs, ours in _LETTERS:
         said = said.replace(theirs, ours)
-    return re.sub(r"\([a-z]{2,3}(-[a-z]+)?\)|\s+", " ", said).strip()  # espeak-ng says in brackets where it changes the language
+    said = re.sub(r"\([a-z]{2,3}\)", "", said)  # espeak-ng says in brackets where it changes the language
+    return re.sub(r"\s+(?=[.,!?;:…])", "", re.sub(r"\s+", " ", said)).strip()

@@ -49,12 +49,14 @@ def _plain(text: str) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    """Cut behind marks that end a sentence: not behind abbreviations, initials and points in numbers."""
+    """Cut behind marks that end a sentence: not behind abbreviations, initials, and points that
+    lower case follows."""
     cut, begin = [], 0
     for mark in re.finditer(r"[.!?…]+[\"')\]]*(?=\s|$)|\n+|[。！？]", text):
         word = re.search(r"([\w.]+)$", text[begin : mark.start()])
         short = mark[0] == "." and word and (word[1].lower() in _SHORT or re.fullmatch(r"[A-Z](\.[A-Z])*", word[1]))
-        if not short or mark.end() == len(text):
+        goes_on = mark[0] == "." and re.match(r"\s*[a-zß-ÿ]", text[mark.end() :])  # "at 5 p.m. yesterday"
+        if not (short or goes_on) or mark.end() == len(text):
             cut.append(text[begin : mark.end()].replace("\n", " ").strip())
             begin = mark.end()
     return [sentence for sentence in [*cut, text[begin:].strip()] if sentence]

@@ -90,6 +90,7 @@ class Speaking:
             if self._closed or not wanted():
                 return b""
             asking = asyncio.get_running_loop().run_in_executor(self._thread, self._ask, json.dumps(order).encode())
+            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())  # whoever waited may have gone
             try:
                 async with asyncio.timeout(WITHIN_S + 60):
                     kind, body = await asyncio.shield(asking)
