@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -196,7 +195,7 @@ class Store:
         if (folder / "actor.json").exists():
             return folder
         if name == BUILT_IN:
-            return Path(str(files("engines").joinpath("actors", BUILT_IN)))
+            return Path(__file__).with_name("actors") / BUILT_IN
         names = self.names()
         near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
         raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")

@@ -34,7 +34,7 @@ class English:
 
     @cached_property
     def _words(self) -> dict[str, str]:
-        text = lzma.decompress(files("engines.voice").joinpath("english.txt.xz").read_bytes()).decode()
+        text = lzma.decompress(files(str(__package__)).joinpath("english.txt.xz").read_bytes()).decode()
         return dict(line.split("\t") for line in text.splitlines())
 
     def phones(self, text: str) -> str:

@@ -47,7 +47,7 @@ def voices() -> list[str]:
 
 @cache
 def _packed() -> dict[str, Float]:
-    with files("engines.voice").joinpath("voices.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
+    with files(str(__package__)).joinpath("voices.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
         return {name: found[name] for name in found.files}
 
 
