@@ -4,19 +4,20 @@ FIT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 python3; do \
 	$$python $(FIT) 2>/dev/null && command -v $$python && break; done)
 BIN := $(VENV)/bin
-EXTRAS ?= test
-USED := $(if $(filter file,$(origin EXTRAS)),plain,$(EXTRAS)) # what tests need (0.7 GB) is not needed to use it
+EXTRAS ?= test,voice
+USED := $(if $(filter file,$(origin EXTRAS)),voice,$(EXTRAS)) # what tests need (0.7 GB) is not needed to use it
+comma := ,
 HOST ?= 127.0.0.1
 PORT ?= 8008
 WORKERS ?= 2
 SOUND := pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins
 
-.PHONY: help install system foreign test check format serve demo bench train clean
+.PHONY: help install lock system foreign test check format serve demo bench train clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
 
-# Where there is no fit Python, uv is asked for one.
-$(VENV)/.installed-%: pyproject.toml
+# Where there is no fit Python, uv is asked for one. What is installed is what uv.lock says, the same everywhere.
+$(VENV)/.installed-%: pyproject.toml uv.lock
 	@test -x $(BIN)/python || if [ -n "$(PYTHON)" ] && $(PYTHON) $(FIT); then \
 		$(PYTHON) -m venv $(VENV); \
 	else \
@@ -26,8 +27,12 @@ $(VENV)/.installed-%: pyproject.toml
 			{ echo "error: Python 3.11 or newer is needed. hint: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 	fi
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.$(if $(filter-out plain,$*),[$*])'
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python \
+		$(addprefix --extra ,$(filter-out plain,$(subst $(comma), ,$*)))
 	@touch $@
+
+lock:  ## look for newer versions of all that is installed, and write them into uv.lock
+	$(BIN)/uv lock --upgrade
 
 install: $(VENV)/.installed-$(EXTRAS)  ## install into .venv (EXTRAS=test,train for more)
 

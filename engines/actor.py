@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -173,7 +172,7 @@ def load_actor(folder: Path) -> Actor:
 
 
 def _shipped(name: str) -> Path:
-    return Path(str(files("engines").joinpath("actors", name)))
+    return Path(__file__).with_name("actors") / name
 
 
 @cache

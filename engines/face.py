@@ -38,7 +38,7 @@ CORNERS = (61, 291)
 @cache
 def canonical() -> Array:
     """The mean face in the head's frame, mouth closed: (478, 3), IOD 1. Written by `engines.train.shape`."""
-    with files("engines.weights").joinpath("face.npy").open("rb") as file:
+    with files(f"{__package__}.weights").joinpath("face.npy").open("rb") as file:
         face: Array = np.load(file, allow_pickle=False)
     return face
 

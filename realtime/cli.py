@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,8 +19,8 @@ import click
 from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
 from realtime.logs import plain_lines
-from realtime.machine import bench, build, devices, doctor
-from realtime.terminal import progress_bar, say, settings_of, warn
+from realtime.machine import bench, build, devices, doctor, voices
+from realtime.terminal import example, progress_bar, settings_of, tell, warn
 
 if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
     from engines.actor import Actor, Store
@@ -29,6 +31,7 @@ FILE = click.Path(path_type=Path)
 BACKEND = click.option(
     "--backend", metavar="auto|cpu|cuda|tensorrt", help="What makes the pictures [default: auto, the quickest that can]."
 )
+VOICE_COMMAND = click.option("--voice-command", metavar="COMMAND", help="A voice of your own: reads text from stdin, writes WAV to stdout.")
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +41,15 @@ def _store(settings: Settings) -> Store:
     return Store(settings.actors)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=example(
+        "mytalk demo -o demo.mp4",
+        "mytalk dub photo.jpg speech.wav -o out.mp4",
+        'mytalk say presenter "Hello." -o hello.mp4',
+        "mytalk serve",
+    ),
+)
 @click.option("--home", type=FILE, help="Data folder (else MYTALK_HOME, else the user's own).")
 @click.option("--config", type=FILE, help="Settings file (else ./mytalk.toml).")
 @click.option("--debug", is_flag=True, help="Log more; show tracebacks.")
@@ -53,12 +64,12 @@ def mytalk(context: click.Context, home: Path | None, config: Path | None, debug
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[plain_lines()])
 
 
-@mytalk.group()
+@mytalk.group(epilog=example("mytalk actor add anna anna.mp4", "mytalk actor list"))
 def actor() -> None:
     """Add, list, show and remove actors: people that can talk."""
 
 
-@actor.command()
+@actor.command(epilog=example("mytalk actor add anna anna.mp4", "mytalk actor add bob photo.jpg --still"))
 @click.argument("name")
 @click.argument("source", type=FILE, metavar="VIDEO|PHOTO")
 @click.option("--face", type=click.IntRange(min=1), help="Which face, by size, where there are several.")
@@ -79,7 +90,7 @@ def add(given: dict[str, Any], name: str, source: Path, face: int | None, still:
     click.echo(f"{name} is enrolled: {words}.")
 
 
-@actor.command("list")
+@actor.command("list", epilog=example("mytalk actor list"))
 @click.pass_obj
 def list_(given: dict[str, Any]) -> None:
     """List all actors."""
@@ -87,7 +98,7 @@ def list_(given: dict[str, Any]) -> None:
         click.echo(name)
 
 
-@actor.command()
+@actor.command(epilog=example("mytalk actor show anna -o anna.png"))
 @click.argument("name")
 @click.option("-o", "--output", type=FILE, help="Picture to write; NAME.png in this folder if not given.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
@@ -111,7 +122,7 @@ def show(given: dict[str, Any], name: str, output: Path | None, overwrite: bool)
         click.echo(sentence)
 
 
-@actor.command()
+@actor.command(epilog=example("mytalk actor remove anna"))
 @click.argument("name")
 @click.pass_obj
 def remove(given: dict[str, Any], name: str) -> None:
@@ -120,49 +131,113 @@ def remove(given: dict[str, Any], name: str) -> None:
     click.echo(f"{name} is removed.")
 
 
-@mytalk.command()
+@dataclass(frozen=True)
+class _Wishes:
+    """What `dub` and `say` are told beside who says what."""
+
+    output: Path
+    start: float
+    fps: float
+    face: int | None
+    still: bool
+    seed: int
+    overwrite: bool
+    quiet: bool
+
+
+def _dubbing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of `dub` and `say`."""
+    for option in reversed((
+        click.option("-o", "--output", type=FILE, required=True, help="Video to write: .mp4, .m4v, .mov or .mkv."),
+        click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Where in the actor's own video to begin."),
+        click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output."),
+        click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 16]."),
+        click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size."),
+        click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks."),
+        click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does]."),
+        click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips."),
+        BACKEND,
+        click.option("--overwrite", is_flag=True, help="Replace the output if it exists."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress bar."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@mytalk.command(epilog=example("mytalk dub presenter speech.wav -o out.mp4", "mytalk dub photo.jpg speech.wav -o out.mp4 --still"))
 @click.argument("who", metavar="ACTOR|VIDEO|PHOTO")
 @click.argument("speech", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="Video to write: .mp4, .m4v, .mov or .mkv.")
-@click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Where in the actor's own video to begin.")
-@click.option("--fps", type=float, default=25.0, show_default=True, help="Pictures a second of the output.")
-@click.option("--crf", type=int, help="Quality, 0 (largest) to 51 [default: 16].")
-@click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size.")
-@click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
-@click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips.")
-@BACKEND
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@_dubbing
 @click.pass_obj
 def dub(
-    given: dict[str, Any], who: str, speech: Path, output: Path, start: float, fps: float, crf: int | None,
-    face: int | None, still: bool, expressiveness: float | None, seed: int, backend: str | None, overwrite: bool, quiet: bool,
-) -> None:  # fmt: skip
+    given: dict[str, Any], /, who: str, speech: Path, crf: int | None, expressiveness: float | None, backend: str | None, **wishes: Any
+) -> None:
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
     settings = settings_of(given, crf=crf, expressiveness=expressiveness, backend=backend)
+    wished = _Wishes(**wishes)
+    _check(who, settings, wished, speech)
+    _must_have_sound(speech)
+    _dub_whom(who, speech, settings, wished)
+
+
+@mytalk.command(epilog=example('mytalk say presenter "Hello there." -o hello.mp4', "mytalk say anna.mp4 - -o out.mp4 < text.txt"))
+@click.argument("who", metavar="ACTOR|VIDEO|PHOTO")
+@click.argument("text")
+@click.option("--voice", help="Who says it: see mytalk voices [default: the first of them].")
+@click.option("--speed", type=float, default=1.0, show_default=True, help="How fast, 0.5 to 2; a command of yours has its own.")
+@VOICE_COMMAND
+@_dubbing
+@click.pass_obj
+def say(
+    given: dict[str, Any], /, who: str, text: str, voice: str | None, speed: float, voice_command: str | None, crf: int | None,
+    expressiveness: float | None, backend: str | None, **wishes: Any,
+) -> None:  # fmt: skip
+    """Make an actor, or the person of a video or photo, say TEXT with a voice of this machine; - reads it from stdin."""
+    settings = settings_of(given, voice=voice, voice_command=voice_command, crf=crf, expressiveness=expressiveness, backend=backend)
+    from realtime.voices import check_command, checked, choose, found, write
+
+    wished = _Wishes(**wishes)
+    _check(who, settings, wished)
+    check_command(settings.voice_command)
+    chosen = choose(settings.voice, found(settings.voice_command))
+    words = sys.stdin.read() if text == "-" else text
+    checked(words, speed)
+    with tempfile.TemporaryDirectory(prefix="mytalk-") as folder:
+        speech = Path(folder) / "speech.wav"
+        write(speech, words, chosen, speed, settings.voice_command)
+        _dub_whom(who, speech, settings, wished)
+
+
+def _check(who: str, settings: Settings, wished: _Wishes, *inputs: Path) -> None:
+    """Refuse what cannot be done before anything else is."""
     from realtime.dub import check_options, check_output
 
-    check_options(fps, settings.crf)
+    check_options(wished.fps, settings.crf)
     source = Path(who)
     is_file = source.is_file()
-    check_output(output, (source, speech) if is_file else (speech,), overwrite=overwrite)
-    _must_have_sound(speech)
-    if not is_file and ((source.suffix and len(source.suffix) < 6) or len(source.parts) > 1):
-        raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
-    options: dict[str, Any] = {"start": start, "fps": fps, "seed": seed, "overwrite": overwrite, "pipeline": _pipeline(settings)}
+    check_output(wished.output, (source, *inputs) if is_file else inputs, overwrite=wished.overwrite)
     if is_file:
-        with _enrolled(source, face, quiet, still) as someone:
-            _dub(someone, speech, output, quiet, settings, **options)
+        return
+    if (source.suffix and len(source.suffix) < 6) or len(source.parts) > 1:
+        raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
+    if wished.face is not None:
+        raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
+    if wished.still:
+        raise SettingsFault("--still is for photos: an actor is as it was enrolled.", "Leave it out, or: mytalk actor add --still")
+    _store(settings).find(who)
+
+
+def _dub_whom(who: str, speech: Path, settings: Settings, wished: _Wishes) -> None:
+    pipeline = _pipeline(settings)
+    options: dict[str, Any] = {name: getattr(wished, name) for name in ("start", "fps", "seed", "overwrite")}
+    if Path(who).is_file():
+        with _enrolled(Path(who), wished.face, wished.quiet, wished.still) as someone:
+            _dub(someone, speech, wished.output, wished.quiet, settings, pipeline=pipeline, **options)
     else:
-        if face is not None:
-            raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
-        if still:
-            raise SettingsFault("--still is for photos: an actor is as it was enrolled.", "Leave it out, or: mytalk actor add --still")
-        _dub(_store(settings).load(who), speech, output, quiet, settings, **options)
+        _dub(_store(settings).load(who), speech, wished.output, wished.quiet, settings, pipeline=pipeline, **options)
 
 
-@mytalk.command()
+@mytalk.command(epilog=example("mytalk demo -o demo.mp4"))
 @click.option("-o", "--output", type=FILE, default=Path("demo.mp4"), show_default=True, help="Video to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -179,11 +254,13 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
         _dub(_store(settings).load(settings.actor), speech, output, quiet, settings, overwrite=overwrite, pipeline=pipeline)
 
 
-@mytalk.command()
+@mytalk.command(epilog=example("mytalk serve", "MYTALK_TOKEN=$(openssl rand -hex 24) mytalk serve --host 0.0.0.0"))
 @click.option("--host", help="Address to listen on; others than this machine's own need a token [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [default: 8008].")
 @click.option("--actor", help="Who is shown where nobody is named [default: presenter].")
 @click.option("--token", help="The secret that every call must bear; better given as MYTALK_TOKEN.")
+@click.option("--voice", help="Who says text where nobody is named: see mytalk voices.")
+@VOICE_COMMAND
 @click.option("--origins", help="Other sites whose pages may use the server, with commas.")
 @click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
 @click.option("--turn-secret", help="The secret that TURN servers share with this one; better given as MYTALK_TURN_SECRET.")
@@ -205,7 +282,11 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
         logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
         logging.getLogger("realtime").setLevel(logging.INFO)
     from realtime.settings import PREFIX
+    from realtime.voices import check_command, choose, found
 
+    check_command(settings.voice_command)
+    if settings.voice:
+        choose(settings.voice, found(settings.voice_command))
     for secret in ("TOKEN", "ICE", "TURN_SECRET"):
         os.environ.pop(f"{PREFIX}{secret}", None)  # no process that we start needs them
     pipeline = _pipeline(settings)
@@ -215,7 +296,7 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     run(store=_store(settings), options=options_of(settings), port=settings.port, pipeline=pipeline)
 
 
-@mytalk.command()
+@mytalk.command(epilog=example("mytalk camera --actor anna", "mytalk camera --speech talk.wav --camera out.y4m"))
 @click.option("--actor", help="Who is shown [default: presenter].")
 @click.option("--microphone", metavar="NAME|NUMBER|default", help="What is heard.")
 @click.option("--output", metavar="NAME|NUMBER|default|none", help="Where the voice goes: a virtual cable, or headphones.")
@@ -263,7 +344,7 @@ def camera(
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
 
-for command in (devices, bench, build, doctor):
+for command in (devices, voices, bench, build, doctor):
     mytalk.add_command(command)
 
 
@@ -354,12 +435,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted: nothing is left behind.")
+        tell("interrupted: nothing is left behind.")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
 
 
 def _leave(fault: Fault) -> NoReturn:
     log.debug("fault", exc_info=True)
-    say(sentences(fault))
+    tell(sentences(fault))
     sys.exit(EXIT_FAULT)

@@ -11,5 +11,5 @@ from pathlib import Path
 @contextmanager
 def shipped_speech() -> Iterator[Path]:
     """The shipped speech as a file: 16 kHz mono FLAC. Its phones and their times lie beside it, in hello.json."""
-    with as_file(files("realtime").joinpath("speech", "hello.flac")) as path:
+    with as_file(files(str(__package__)).joinpath("speech", "hello.flac")) as path:
         yield path

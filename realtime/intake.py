@@ -156,10 +156,13 @@ class Microphone:
 
 
 class Stream:
-    """A source of made speech: nothing is lost. Bounded: who puts asks for `room` first. Places in it are samples at 48 kHz."""
+    """A source of made speech: nothing is lost. Bounded: who puts asks for `room` first. Places in it are samples at 48 kHz.
 
-    def __init__(self, most: int = 10 * WIRE_RATE) -> None:
-        self._most = most
+    One that is `held` keeps its turn until its `end`, however long its next samples take to be made.
+    """
+
+    def __init__(self, most: int = 10 * WIRE_RATE, held: bool = False) -> None:
+        self._most, self._held = most, held
         self._blocks: deque[Float] = deque()
         self._back: deque[Speech] = deque()
         self._samples = 0
@@ -204,7 +207,7 @@ class Stream:
 
     def settle(self, now: float) -> None:
         """What has been waiting for more for too long is at its end."""
-        if not self._ended and now - self._last_put > LULL and self._samples < WIRE_TICK:
+        if not self._ended and not self._held and now - self._last_put > LULL and self._samples < WIRE_TICK:
             self._ended = True
 
     def clear(self) -> int:

@@ -11,10 +11,10 @@ import click
 
 from engines.errors import BackendFault, Fault
 from realtime.errors import SettingsFault
-from realtime.terminal import say, settings_of, steps_bar, warn
+from realtime.terminal import example, settings_of, steps_bar, tell, warn
 
 
-@click.command()
+@click.command(epilog=example("mytalk devices"))
 def devices() -> None:
     """List microphones, outputs and cameras, with the names and numbers that `mytalk camera` takes."""
     from realtime.camera.devices import cameras, microphones, no_camera, outputs
@@ -30,7 +30,22 @@ def devices() -> None:
         click.echo(f"      {name}")
     click.echo("      FILE.y4m  (a file that Chromium takes for a camera)")
     if not cameras():
-        say(f"hint: {no_camera().hint}")
+        tell(f"hint: {no_camera().hint}")
+
+
+@click.command(epilog=example("mytalk voices"))
+@click.pass_obj
+def voices(given: dict[str, Any]) -> None:
+    """List the voices that can say text on this machine, the default first."""
+    settings = settings_of(given)
+    from realtime.voices import NONE_HERE, check_command, found
+
+    check_command(settings.voice_command)
+    here = found(settings.voice_command)
+    if not here:
+        raise NONE_HERE
+    for voice in here:
+        click.echo(f"{voice.name:18} {voice.language:10} {voice.about}")
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -51,7 +66,7 @@ def bench(which: str, rest: tuple[str, ...]) -> None:
         raise SettingsFault(f"This benchmark needs {error.name}, which is not installed.", "In the source: make install") from error
 
 
-@click.command()
+@click.command(epilog=example("mytalk build", "mytalk build --arch sm_89"))
 @click.option("--arch", "architectures", multiple=True, metavar="sm_NN", help="For cards of this architecture; may be given several times.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def build(architectures: tuple[str, ...], quiet: bool) -> None:
@@ -97,7 +112,7 @@ def _compile(architecture: str) -> None:
         warn(f"the kernels are not compiled: {str(error).strip().splitlines()[0]}.")
 
 
-@click.command()
+@click.command(epilog=example("mytalk doctor"))
 @click.pass_obj
 def doctor(given: dict[str, Any]) -> None:
     """Say what was found on this machine and what is missing, with the command that mends it."""

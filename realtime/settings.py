@@ -47,6 +47,10 @@ class Settings:
     """Seconds after which any session ends."""
     actor: str = "presenter"
     """Who is shown where nobody is named."""
+    voice: str = ""
+    """Who says text where nobody is named; empty: the first of `mytalk voices`."""
+    voice_command: str = ""
+    """A command that reads text from stdin and writes WAV to stdout: a voice of the user's own."""
     crf: int = 16
     """Quality of files: 0 (largest) to 51."""
     expressiveness: float = 1.0

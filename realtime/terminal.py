@@ -20,14 +20,19 @@ def settings_of(given: dict[str, Any], **more: Any) -> Settings:
     return load({"home": given["home"], **more}, os.environ, given["config"])
 
 
-def say(sentence: str) -> None:
+def example(*lines: str) -> str:
+    """The end of a help text: commands as they are typed."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def tell(sentence: str) -> None:
     """A line on stderr."""
     click.echo(sentence, err=True)
 
 
 def warn(sentence: str) -> None:
     """A line on stderr about what is not as it might be."""
-    say(f"warning: {sentence}")
+    tell(f"warning: {sentence}")
 
 
 @contextmanager

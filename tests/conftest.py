@@ -24,6 +24,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         "ACTOR",
         "BACKEND",
         "CRF",
+        "VOICE",
+        "VOICE_COMMAND",
         "EXPRESSIVENESS",
         "TOKEN",
         "ORIGINS",
@@ -51,6 +53,18 @@ def mytalk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return SimpleNamespace(code=left.value.code, out=out, err=err, files=sorted(path.name for path in folder.iterdir()))
 
     return run
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A pipeline that only counts, with a grey actor for every name."""
+    from tests.test_dub import ACTOR, Counting
+
+    pipeline = Counting()
+    monkeypatch.setattr("engines.pipeline.Pipeline", lambda **options: pipeline)
+    monkeypatch.setattr("engines.actor.Store.load", lambda self, name: ACTOR)
+    monkeypatch.setattr("engines.actor.Store.find", lambda self, name: tmp_path)
+    return pipeline
 
 
 @pytest.fixture(scope="session")

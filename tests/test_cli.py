@@ -14,9 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-import engines.actor
 import engines.backends.found
-import engines.pipeline
 from engines.backends import weights
 from engines.backends.found import Card, Found, look
 from engines.errors import ActorFault, Fault, UnknownActor
@@ -25,18 +23,9 @@ from realtime.cli import main
 from realtime.errors import StorageFault, fault_of, problem
 from realtime.settings import Settings, load
 from tests.made import noise, write_clip, write_wav
-from tests.test_dub import ACTOR, Counting
+from tests.test_dub import Counting
 
 Outcome = SimpleNamespace
-
-
-@pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """A pipeline that only counts, with a grey actor for every name."""
-    pipeline = Counting()
-    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda **options: pipeline)
-    monkeypatch.setattr(engines.actor.Store, "load", lambda self, name: ACTOR)
-    return pipeline
 
 
 def refused(outcome: Outcome, *words: str, files: tuple[str, ...] = ()) -> None:

@@ -38,6 +38,8 @@ EVERY = [
     ("DELETE", "/v1/sessions/none/viewers/none"),
     ("GET", "/v1/sessions/none/speech"),
     ("POST", "/v1/sessions/none/speech"),
+    ("POST", "/v1/sessions/none/say"),
+    ("GET", "/v1/voices"),
     ("POST", "/v1/sessions/none/interrupt"),
     ("POST", "/v1/sessions/none/recording"),
     ("GET", "/v1/sessions/none/recording"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ABOVE = {"native": {"engines", "realtime"}, "engines": {"realtime"}, "realtime": set[str]()}
+ABOVE = {"native": {"engines", "realtime", "mytalk"}, "engines": {"realtime", "mytalk"}, "realtime": {"mytalk"}, "mytalk": set[str]()}
 OUTSIDE = {"tests", "benchmarks"}  # look at all of it; nobody imports them
 
 NO_CLOCK_NO_WIRE = {"asyncio", "time", "socket", "threading", "multiprocessing", "logging.config", "aiohttp", "aiortc"}
@@ -36,8 +36,9 @@ HEAVY = {
     "onnx": ("engines/train/", "engines/backends/"),
     "mediapipe": ("engines/tracking/reference.py", "engines/train/tracker.py"),
     "openvino": ("engines/backends/cpu.py", "engines/train/tracker.py"),
-    "aiortc": ("realtime/webrtc/", "realtime/server/", "realtime/camera/whip.py"),
-    "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py"),
+    "onnxruntime": ("engines/voice/kokoro.py",),
+    "aiortc": ("realtime/webrtc/", "realtime/server/", "realtime/camera/whip.py", "mytalk/client.py"),
+    "aiohttp": ("realtime/server/", "realtime/camera/doors.py", "realtime/camera/whip.py", "mytalk/client.py"),
     "PIL": ("realtime/media/photo.py", "realtime/mark.py"),
     "pi_heif": ("realtime/media/photo.py",),
     "sounddevice": ("realtime/camera/",),
@@ -46,6 +47,7 @@ HEAVY = {
     "av": (
         "engines/frames.py",
         "engines/train/",
+        "mytalk/",
         "realtime/camera/",
         "realtime/doctor.py",
         "realtime/media/",
@@ -91,7 +93,7 @@ def test_direction(path: Path) -> None:
         top = imported.split(".")[0]
         assert top not in ABOVE[package] | OUTSIDE, f"{name(path)} imports {imported}: {package} stands below it"
     training = name(path).startswith("engines/train/")  # reads files and measures, and nothing imports it
-    if package != "realtime" and not training:
+    if package not in ("realtime", "mytalk") and not training:
         for imported, _ in imports(path):
             for banned in NO_CLOCK_NO_WIRE | {"os"} - MAY.get(name(path), set()):
                 assert imported != banned, f"{name(path)} imports {banned}: engines and native have no clock and no wire"
@@ -106,6 +108,12 @@ def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
         top = imported.split(".")[0]
         if needed and top in HEAVY:
             assert name(path).startswith(HEAVY[top]), f"{name(path)} imports {top}: only {', '.join(HEAVY[top])} may"
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if name(path).startswith("mytalk/")], ids=name)
+def test_what_users_import_finds_our_packages_by_itself(path: Path) -> None:
+    for imported, needed in imports(path):
+        assert not needed or imported.split(".")[0] in {"mytalk"} or imported.split(".")[0] not in ABOVE, f"use own() for {imported}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=name)

@@ -21,7 +21,7 @@ def read_weights(name: str, folder: Path | None = None) -> bytes:
 
     Raises WeightsFault where it is missing or is not the file that was shipped.
     """
-    place = files("engines.weights") if folder is None else folder
+    place = files(f"{__package__.rpartition('.')[0]}.weights") if folder is None else folder
     mend = _mend(name)
     try:
         hashes = json.loads(place.joinpath("hashes.json").read_text())

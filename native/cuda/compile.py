@@ -32,7 +32,8 @@ class CompileError(RuntimeError):
 
 def source(operator: str) -> str:
     """The text that both compilers are given."""
-    return files("native.cuda").joinpath("common.cuh").read_text() + files(f"native.{operator}").joinpath("cuda.cu").read_text()
+    native = __package__.rpartition(".")[0]
+    return files(f"{native}.cuda").joinpath("common.cuh").read_text() + files(f"{native}.{operator}").joinpath("cuda.cu").read_text()
 
 
 def cubin(operator: str, architecture: str, cache: Path | None = None) -> bytes:

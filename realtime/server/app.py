@@ -25,21 +25,23 @@ from realtime.clock import Clock, WallClock
 from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
-from realtime.server import actors, child, loop, speech, watch, whip
+from realtime.server import actors, child, loop, say, speech, watch, whip
 from realtime.server.closed import hide
 from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
 from realtime.server.forward import to_owner
 from realtime.server.guard import GUARD, PAGE_FILES, Guard, add_headers, answer_faults, cors, stand_guard
-from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.placed import Placed
 from realtime.server.recordings import Recordings
+from realtime.server.sayings import Sayings
 from realtime.server.scratch import Scratch
 from realtime.server.session import Session
 from realtime.server.sessions import Sessions
+from realtime.server.speaking import Speaking
 from realtime.server.uploads import Uploads
 from realtime.surroundings import Surroundings
 from realtime.webrtc.costs import cost_of_a_picture, cost_of_packets
@@ -93,6 +95,7 @@ def make_app(
     app[SESSIONS] = Sessions(around, make, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
+    app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
     app[RECORDINGS] = Recordings(app[SCRATCH])
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
@@ -117,6 +120,7 @@ def _routes() -> list[web.RouteDef]:
         web.get("/v1/actors/{actor}/preview.jpg", actors.preview),
         web.delete("/v1/actors/{actor}", actors.remove),
         web.get("/v1/enrolments/{enrolment}", actors.enrolment),
+        web.get("/v1/voices", say.list_voices),
         web.get("/v1/sessions", watch.list_sessions),
         web.post("/v1/sessions", whip.begin),
         web.get(one, watch.report),
@@ -127,6 +131,7 @@ def _routes() -> list[web.RouteDef]:
         web.delete(viewer, whip.end_viewer),
         web.get(f"{one}/speech", speech.talk),
         web.post(f"{one}/speech", speech.speak),
+        web.post(f"{one}/say", say.say),
         web.post(f"{one}/interrupt", speech.interrupt),
         web.post(f"{one}/recording", watch.record),
         web.get(f"{one}/recording", watch.recording),
@@ -231,6 +236,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await app[LOOPS].close()
+    await app[SAYINGS].close()
     await app[ENROLMENTS].close()
     app[UPLOADS].close()
     await app[RECORDINGS].close()

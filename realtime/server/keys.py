@@ -11,6 +11,7 @@ from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.recordings import Recordings
+from realtime.server.sayings import Sayings
 from realtime.server.sessions import Sessions
 from realtime.server.uploads import Uploads
 from realtime.worker import Actors
@@ -24,4 +25,5 @@ LOOPS = web.AppKey("loops", Loops)
 METRICS = web.AppKey("metrics", Metrics)
 RECORDINGS = web.AppKey("recordings", Recordings)
 UPLOADS = web.AppKey("uploads", Uploads)
+SAYINGS = web.AppKey("sayings", Sayings)
 ENROLMENTS = web.AppKey("enrolments", Enrolments)

@@ -19,17 +19,19 @@ from realtime.clock import Clock, WallClock
 from realtime.conversation import Conversation
 from realtime.processes import Line, order
 from realtime.relay import RemoteEngine, said
-from realtime.server import child, speech, watch, whip
+from realtime.server import child, say, speech, watch, whip
 from realtime.server.closed import hide
 from realtime.server.guard import GUARD, OWNER, WHO, Guard, Handler, answer_faults
-from realtime.server.keys import CLOCK, OPTIONS, RECORDINGS, SESSIONS, UPLOADS
+from realtime.server.keys import CLOCK, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
 from realtime.server.placed import ASKED_BY, Placed
 from realtime.server.recordings import Recordings
+from realtime.server.sayings import Sayings
 from realtime.server.scratch import Scratch
 from realtime.server.session import Session
 from realtime.server.sessions import Sessions
+from realtime.server.speaking import Speaking
 from realtime.server.uploads import Uploads
 from realtime.surroundings import Surroundings
 from realtime.webrtc.encoders import set_encoders
@@ -163,6 +165,7 @@ def _routes(loop: _Loop) -> list[web.RouteDef]:
         web.delete(viewer, whip.end_viewer),
         web.get(f"{one}/speech", speech.talk),
         web.post(f"{one}/speech", speech.speak),
+        web.post(f"{one}/say", say.say),
         web.post(f"{one}/interrupt", speech.interrupt),
         web.post(f"{one}/recording", watch.record),
         web.get(f"{one}/recording", watch.recording),
@@ -189,6 +192,7 @@ async def _run(pipe: Connection, socket: str, options: Options, number: int) -> 
     app = web.Application(middlewares=[answer_faults, _trust], client_max_size=1 << 20)
     app[OPTIONS], app[CLOCK], app[GUARD] = options, clock, Guard(options, clock)
     app[SESSIONS], app[UPLOADS], app[RECORDINGS] = loop.sessions, uploads, Recordings(scratch, f"{number}.")
+    app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
     app.add_routes(_routes(loop))
     await asyncio.to_thread(child.warm)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, auto_decompress=False)
@@ -200,6 +204,7 @@ async def _run(pipe: Connection, socket: str, options: Options, number: int) -> 
     finally:
         looking.cancel()
         await loop.end()
+        await app[SAYINGS].close()
         await runner.cleanup()
         uploads.close()
         await app[RECORDINGS].close()

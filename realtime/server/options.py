@@ -43,6 +43,10 @@ class Options:
     """The secret that TURN servers without a name and password share with us."""
     largest: int = 1280
     """No side of live pictures has more pixels; larger actors are scaled."""
+    voice: str = ""
+    """Who says text where nobody is named; empty: the first that is found."""
+    voice_command: str = ""
+    """What reads text from stdin and writes WAV; empty: the voices that are found here."""
     idle_s: float = 1800.0
     total_s: float = 14400.0
 
@@ -125,6 +129,8 @@ def options_of(settings: Settings) -> Options:
         ice=ice_servers(settings.ice, settings.turn_secret),
         turn_secret=settings.turn_secret,
         largest=settings.largest,
+        voice=settings.voice,
+        voice_command=settings.voice_command,
         idle_s=settings.idle,
         total_s=settings.limit,
     )

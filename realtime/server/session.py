@@ -47,6 +47,7 @@ class Session(Conversation):
         self._heard_at = 0.0
         self._files = Files(self._streams, around.clock)
         self.attach(self.peer)
+        self._complaint: Fault | None = None
 
     async def answer(self, offer: str) -> str:
         """Answer the offer (SDP) of the peer that begins it. Raises OfferFault."""
@@ -120,8 +121,12 @@ class Session(Conversation):
 
     @property
     def trouble(self) -> Fault | None:
-        """What was wrong: with its actor, or with the file that was read last."""
-        return super().trouble or self._files.trouble
+        """What was wrong: with its actor, with the text that was said last, or with the file that was read last."""
+        return super().trouble or self._complaint or self._files.trouble
+
+    def complain(self, fault: Fault | None) -> None:
+        """Something was wrong with the text that was said last; None: nothing."""
+        self._complaint = fault
 
     @property
     def state(self) -> State:
