@@ -267,6 +267,7 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
 @click.option("--loops", type=int, help="Event loops, each a process, that peers are spread over [default: as many as are needed].")
 @click.option("--largest", type=int, help="Pixels of the longest side of live pictures; larger actors are scaled [default: 1280].")
+@click.option("--label", is_flag=False, flag_value="AI-generated", metavar="[TEXT]", help="Lay a small text upon live pictures.")
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")

@@ -75,6 +75,7 @@ class _Talk:
 class Engine:
     """One inference process, and a spare one that is warm and waits. Conversations outlive a process: the spare takes them up
     with a fresh state. `spare_s`: see `SPARE_S`. `largest`: no side of its pictures has more pixels; larger actors are scaled.
+    `label`: a text that is laid upon its pictures.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Engine:
         actor: str,
         spare_s: float = SPARE_S,
         largest: int | None = None,
+        label: str = "",
     ) -> None:
+        self._label = label
         self._largest, self._idle_since, self._again = largest, clock.now(), AGAIN_S
         self._measuring = itertools.cycle(BATCHES)
         self._store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
@@ -219,6 +222,7 @@ class Engine:
             self._actor,
             not self.costs,
             self._largest,
+            self._label,
         )
         process = context.Process(target=main, args=args, daemon=True, name="mytalk-engine")
         await asyncio.to_thread(process.start)

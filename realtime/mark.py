@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from engines.spec import Picture
 from native.planes import planes
@@ -18,6 +17,8 @@ class Mark:
     """A text for pictures (I420) of one size: width and height, both even."""
 
     def __init__(self, text: str, size: tuple[int, int]) -> None:
+        from PIL import Image, ImageDraw, ImageFont
+
         width, height = size
         letters = max(LEAST, round(HEIGHT * min(size)))
         font, edge = ImageFont.load_default(letters), max(1, letters // 8)

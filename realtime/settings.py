@@ -41,6 +41,8 @@ class Settings:
     """Event loops that the server's peers are spread over; 0: as many as the machine was measured to need."""
     largest: int = 1280
     """Pixels of the longest side of live pictures; larger actors are scaled."""
+    label: str = ""
+    """A text that is laid upon live pictures."""
     idle: float = 1800.0
     """Seconds of silence after which a session ends."""
     limit: float = 14400.0

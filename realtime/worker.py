@@ -30,6 +30,7 @@ from engines.spec import TICK, Float, Picture
 from native.planes import planes
 from realtime.clock import Clock, WallClock
 from realtime.load import SHARE, Overload, careful
+from realtime.mark import Mark
 from realtime.timeline import TICK_S
 
 log = logging.getLogger(__name__)
@@ -128,12 +129,15 @@ class Ring:
         self.name = self._memory.name
         self._slots: NDArray[np.uint8] = np.ndarray((SLOTS, stride), np.uint8, self._memory.buf)
 
-    def write(self, sequence: int, picture: Picture) -> None:
-        """Put a picture into its slot."""
+    def write(self, sequence: int, picture: Picture, label: Mark | None = None) -> None:
+        """Put a picture into its slot, with a label upon it if there is one."""
         slot = self._slots[sequence % SLOTS]
         mark = slot[:8].view(np.uint64)
         mark[0] = 0
-        slot[_HEADER : _HEADER + picture.size] = picture.reshape(-1)
+        shown = slot[_HEADER : _HEADER + picture.size].reshape(self.shape)
+        shown[:] = picture
+        if label:
+            label.onto(shown)
         mark[0] = sequence + 1
 
     def read(self, sequence: int) -> Picture | None:
@@ -175,13 +179,16 @@ class _Talk:
     """Until then it has steps of its own: it was in one that was fatal."""
     pixels: int = 0
     """Of a picture of its actor."""
+    label: Mark | None = None
+    """What is laid upon its pictures."""
     loud: int = 0
     """Ticks in a row in which it heard speech: pictures of silence may cost nothing."""
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, pipeline: LivePipeline, store: Actors, clock: Clock, largest: int | None) -> None:
-        self._pipe, self._pipeline, self._store, self._clock, self._largest = pipe, pipeline, store, clock, largest
+    def __init__(self, pipe: Connection, pipeline: LivePipeline, store: Actors, clock: Clock, largest: int | None, label: str) -> None:
+        self._pipe, self._pipeline, self._store, self._clock = pipe, pipeline, store, clock
+        self._largest, self._label = largest, label
         self._talks: dict[int, _Talk] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._sending = threading.Lock()
@@ -341,7 +348,8 @@ class _Worker:
             self._actors.popitem(last=False)
         width, height = shown_size(actor.size, self._largest)
         ring = Ring(width, height)
-        self._talks[session] = _Talk(state, ring, alone_until=alone_until, pixels=actor.size[0] * actor.size[1])
+        label = Mark(self._label, (width, height)) if self._label else None
+        self._talks[session] = _Talk(state, ring, alone_until=alone_until, pixels=actor.size[0] * actor.size[1], label=label)
         self._say("opened", session=session, ring=ring.name, width=width, height=height)
 
     def _step(self) -> None:
@@ -402,7 +410,7 @@ class _Worker:
         for session, talk, (sequence, _), state, picture in zip(due, talks, heard, states, pictures, strict=True):
             talk.state = state
             if picture is not None:
-                talk.ring.write(sequence, scaled(picture, talk.ring.shape))
+                talk.ring.write(sequence, scaled(picture, talk.ring.shape), talk.label)
             with self._sending:
                 self._pipe.send_bytes(PICTURE.pack(b"P", session, sequence, picture is not None))
         if len(self._took) >= REPORT:
@@ -433,13 +441,19 @@ def scaled(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 
 def main(
-    pipe: Connection, factory: Callable[[], LivePipeline], store: Actors, actor: str, measure: bool = True, largest: int | None = None
+    pipe: Connection,
+    factory: Callable[[], LivePipeline],
+    store: Actors,
+    actor: str,
+    measure: bool = True,
+    largest: int | None = None,
+    label: str = "",
 ) -> None:
     """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
-    pixels of a side of its pictures."""
+    pixels of a side of its pictures; `label` what is laid upon them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
     try:
-        worker = _Worker(pipe, factory(), store, WallClock(), largest)
+        worker = _Worker(pipe, factory(), store, WallClock(), largest, label)
         with contextlib.suppress(EOFError, OSError):  # the server has gone
             worker.run(worker.warm(actor, measure=measure))
     except BackendFault as fault:  # a card that is full or lost: another process tries it anew

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mytalk
-from engines.actor import BUILT_IN, Actor
+from engines.actor import Actor, built_in
 from engines.errors import Fault
 from engines.spec import TICK
 from realtime.media import probe
@@ -105,7 +105,7 @@ def test_samples_of_all_kinds_are_the_same_and_others_are_refused() -> None:
 
 
 def test_actors_are_kept_where_the_command_keeps_them(tmp_path: Path) -> None:
-    assert mytalk.actors(home=tmp_path) == [BUILT_IN]
+    assert mytalk.actors(home=tmp_path) == list(built_in())
     with pytest.raises(Fault, match="presentr"):
         mytalk.load("presentr")
     photo = tmp_path / "grey.png"
@@ -113,7 +113,7 @@ def test_actors_are_kept_where_the_command_keeps_them(tmp_path: Path) -> None:
     for name in ("grey", None):
         with pytest.raises(Fault, match=r"grey\.png"):
             mytalk.enrol(photo, name, home=tmp_path)
-    assert mytalk.actors(home=tmp_path) == [BUILT_IN]
+    assert mytalk.actors(home=tmp_path) == list(built_in())
 
 
 def test_a_text_becomes_a_video(tmp_path: Path, counting: Any) -> None:

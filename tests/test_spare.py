@@ -265,9 +265,10 @@ async def said(engine: Engine, talk: int, ear: Ear, turn: int) -> bool:
     return bool(ear.last[0, 0])
 
 
-async def test_an_idle_engine_is_measured_again_and_large_actors_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_engine_is_measured_again_and_large_actors_are_scaled_and_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "AGAIN_S", 0.1)
-    engine, ear = Engine(FakeStore(size=(1600, 800)), WallClock(), FakePipeline, actor="presenter", spare_s=0.05, largest=400), Ear()
+    options = {"actor": "presenter", "spare_s": 0.05, "largest": 400, "label": "AI-generated"}
+    engine, ear = Engine(FakeStore(size=(1600, 800)), WallClock(), FakePipeline, **options), Ear()
     await engine.start()
     try:
         await until(lambda: engine.ready)
@@ -282,5 +283,8 @@ async def test_an_idle_engine_is_measured_again_and_large_actors_are_scaled(monk
         assert ear.last is not None
         assert ear.last.shape == (300, 400)  # 400 x 200, as I420
         assert abs(float(ear.last[50, 5]) - 60) < 3
+        corner = ear.last[175:200, 300:]
+        assert corner.max() > 180
+        assert (corner > 120).mean() > 0.02
     finally:
         await engine.close()

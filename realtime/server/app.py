@@ -80,7 +80,7 @@ def make_app(
     app[STORE], app[OPTIONS], app[CLOCK] = store, options, clock
     app[GUARD] = Guard(options, clock)
     app[METRICS] = Metrics(clock)
-    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest)
+    app[ENGINE] = Engine(store, clock, pipeline, actor=options.actor, largest=options.largest, label=options.label)
     app[WIRE_COST] = []
     app[SCRATCH] = Scratch()
     app[LOOPS] = Loops(loop.main, app[ENGINE], options, clock, app[METRICS], app[SCRATCH])

@@ -17,6 +17,7 @@ from realtime.errors import SettingsFault
 from realtime.loopback import is_loopback
 from realtime.settings import Settings
 
+LONGEST_LABEL = 60
 LEAST_TOKEN = 16
 """Characters of a secret, at least."""
 LONGEST_S, SPARE_S = 24 * 3600.0, 600.0
@@ -43,6 +44,8 @@ class Options:
     """The secret that TURN servers without a name and password share with us."""
     largest: int = 1280
     """No side of live pictures has more pixels; larger actors are scaled."""
+    label: str = ""
+    """A text that is laid upon live pictures."""
     voice: str = ""
     """Who says text where nobody is named; empty: the first that is found."""
     voice_command: str = ""
@@ -68,6 +71,8 @@ class Options:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
         if not 64 <= self.largest <= 4096:
             raise SettingsFault("The longest side of live pictures has 64 to 4096 pixels.", "Leave it out for 1280.")
+        if len(self.label) > LONGEST_LABEL or not self.label.isprintable():
+            raise SettingsFault(f"A label is one line of at most {LONGEST_LABEL} characters.", "Leave --label alone for: AI-generated.")
         if self.loops is not None and not 1 <= self.loops <= 64:
             raise SettingsFault("A server has 1 to 64 event loops.", "Leave --loops out to have it measured.")
         if self.max_sessions is not None and self.max_sessions < 1:
@@ -129,6 +134,7 @@ def options_of(settings: Settings) -> Options:
         ice=ice_servers(settings.ice, settings.turn_secret),
         turn_secret=settings.turn_secret,
         largest=settings.largest,
+        label=settings.label,
         voice=settings.voice,
         voice_command=settings.voice_command,
         idle_s=settings.idle,

@@ -119,10 +119,13 @@ class Speaking:
         if self._pipe is None:
             context = multiprocessing.get_context("forkserver")
             ours, theirs = context.Pipe()
-            self._process = context.Process(target=run, args=(theirs, self._command, self._speaker), daemon=True)
-            self._process.start()
+            process = context.Process(target=run, args=(theirs, self._command, self._speaker), daemon=True)
+            process.start()
             theirs.close()
-            self._pipe = ours
+            self._process, self._pipe = process, ours
+            if self._closed:  # while it was started
+                self._kill()
+                raise EOFError
         pipe = self._pipe
         pipe.send_bytes(order)
         said = pipe.recv_bytes()
