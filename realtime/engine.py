@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import math
-import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from realtime.listener import EngineFault as EngineFault
 from realtime.listener import Listener as Listener
 from realtime.listener import Reading, Receiver
 from realtime.load import quicker
-from realtime.processes import Process, order
+from realtime.processes import Process, forks, order
 from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, LivePipeline, Ring, main
 
 log = logging.getLogger(__name__)
@@ -210,7 +209,7 @@ class Engine:
             self._process.outbox.put(order(what, session, **rest))
 
     async def _spawn(self) -> Process:
-        context = multiprocessing.get_context("spawn")
+        context: Any = await asyncio.to_thread(forks)
         ours, theirs = context.Pipe()
         args = (
             theirs,
