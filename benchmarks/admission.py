@@ -137,6 +137,9 @@ def main() -> None:
             finally:
                 server.terminate()
     found = json.loads(done.stdout.splitlines()[-1])
+    for name, report in found["reports"].items():
+        if "added_p99_ms" not in report:
+            raise SystemExit(f"{name} did not talk to the end: {report}")
     late = {name: round(report["added_p99_ms"] - report["look_ahead"] * TICK_MS, 1) for name, report in found["reports"].items()}
     print("| let in | late, ms, p99 | pictures a second | holds |\n|---|---|---|---|")
     for name, report in found["reports"].items():

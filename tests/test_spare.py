@@ -73,10 +73,10 @@ async def test_steps_of_talk_say_what_the_machine_can_after_a_busy_start() -> No
         speech = np.full(TICK, 0.5, np.float32)
         for loud in (False, True):
             engine.costs = {1: 9.0, 2: 18.0}  # as if something else had taken all the time then
-            for tick in range(60):
+            for tick in range(30):
                 engine.hear(talk, tick, speech * loud)
             before = ear.answers
-            await until(lambda: ear.answers == before + 60)  # noqa: B023
+            await until(lambda: ear.answers == before + 30)  # noqa: B023
             assert (engine.costs == {1: 9.0, 2: 18.0}) != loud  # pictures of silence may cost nothing
         assert engine.costs[2] <= 2 * engine.costs[1] < 2.0
     finally:
