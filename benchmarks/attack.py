@@ -7,7 +7,7 @@ count and time, and ends by itself. It is niced: who attacks has a machine of it
 talks has a microphone with bursts of a tone. Of each attack: pictures a second that it gets, the longest gap between two, and by how
 much the 95th percentile of their delay is above that without any attack; and seconds of processor time that the server took, a second.
 "crash" and "hang" need the fake engine, which has actors for that. "hung" stops the engine's process, "spare" the spare one before it ends
-the engine's: the longest gap is how long nobody had pictures. Ends with a line of JSON.
+the engine's: the longest time without movement is how long pictures only held. Ends with a line of JSON.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
 from benchmarks.attacks import ATTACKS, Attacker, offered
+from benchmarks.endurance import Movement, below
+from realtime.worker import NAME
 
 SERVE = """
 import sys
@@ -80,8 +82,8 @@ class Voice(MediaStreamTrack):
 
 
 async def talk(url: str) -> None:
-    """Talk until standard input ends, then say when each picture came, and what its media time was, both in seconds."""
-    came: list[tuple[float, float]] = []
+    """Talk until standard input ends, then say what `watch` noted."""
+    came: list[tuple[float, float, bool]] = []
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTransceiver("video", direction="recvonly")
     connection.addTransceiver(Voice(), direction="sendrecv")
@@ -101,13 +103,16 @@ async def talk(url: str) -> None:
     print(json.dumps(came))
 
 
-async def watch(track: MediaStreamTrack, came: list[tuple[float, float]]) -> None:
-    """Note a track's pictures until it ends."""
+async def watch(track: MediaStreamTrack, came: list[tuple[float, float, bool]]) -> None:
+    """Note a track's pictures until it ends: when each came, its media time, both in seconds, and whether something moved in it."""
+    moved = Movement()
     with contextlib.suppress(MediaStreamError):
         while True:
             frame = await track.recv()
             if isinstance(frame, VideoFrame):
-                came.append((time.monotonic(), (frame.pts or 0) / 90_000))
+                at = time.monotonic()
+                moved(np.asarray(frame.to_ndarray(), np.uint8))
+                came.append((at, (frame.pts or 0) / 90_000, moved.at >= at))
 
 
 async def attack(url: str, name: str) -> None:
@@ -123,9 +128,8 @@ async def attack(url: str, name: str) -> None:
 
 
 def engines(server: int) -> list[int]:
-    """The server's engine, and its spare one: the oldest of its spawned processes first."""
-    children = " ".join((task / "children").read_text() for task in Path(f"/proc/{server}/task").iterdir()).split()
-    found = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """The server's engine, and its spare one: the oldest first."""
+    found = [pid for pid in below(server) if Path(f"/proc/{pid}/comm").read_text().strip() == NAME]
     return sorted(found)
 
 
@@ -172,15 +176,20 @@ def run(url: str, server: int, name: str) -> dict[str, Any]:
     return found
 
 
-def judged(came: list[tuple[float, float]], window: tuple[float, float], still: float | None) -> dict[str, float]:
+def judged(came: list[tuple[float, float, bool]], window: tuple[float, float], still: float | None) -> dict[str, float]:
     """Of the pictures that came in a window. `still`: the delay's 95th percentile without any attack, seconds, in the same zero."""
-    times = np.array([when for when, _ in came if window[0] <= when <= window[1]])
-    edges = np.concatenate([[window[0]], times, [window[1]]])
-    late = np.array([when - media for when, media in came if window[0] <= when <= window[1]])
+    seen = [one for one in came if window[0] <= one[0] <= window[1]]
+    times, moving = np.array([when for when, *_ in seen]), np.array([when for when, _, moved in seen if moved])
+    late = np.array([when - media for when, media, _ in seen])
+
+    def gap(times: Any) -> int:
+        return round(float(np.diff(np.concatenate([[window[0]], times, [window[1]]])).max()) * 1e3)
+
     p95 = float(np.percentile(late, 95)) if len(late) else np.inf
     return {
         "pictures_s": round(len(times) / (window[1] - window[0]), 2),
-        "gap_ms": round(float(np.diff(edges).max()) * 1e3),
+        "gap_ms": gap(times),
+        "still_ms": gap(moving),
         "delay_p95_ms": round((p95 - (p95 if still is None else still)) * 1e3),
         "p95": p95,
     }
@@ -224,13 +233,13 @@ def main() -> None:
                     process.terminate()
                     process.wait(20)
     still = judged(came, found["quiet"]["window"], None)["p95"]
-    print("| attack | pictures a second | longest gap, ms | delay p95, ms more | server, cores | answers |")
-    print("|---|---|---|---|---|---|")
+    print("| attack | pictures a second | longest gap, ms | longest without movement, ms | delay p95, ms more | server, cores | answers |")
+    print("|---|---|---|---|---|---|---|")
     for name, said in found.items():
         found[name] = one = {"answers": said["answers"], "cpu": said["cpu"]} | judged(came, said["window"], still)
         one.pop("p95")
         answers = ", ".join(f"{count} x {what}" for what, count in sorted(one["answers"].items()))
-        print(f"| {name} | {one['pictures_s']} | {one['gap_ms']} | {one['delay_p95_ms']} | {one['cpu']} | {answers} |")
+        print(f"| {name} | {one['pictures_s']} | {one['gap_ms']} | {one['still_ms']} | {one['delay_p95_ms']} | {one['cpu']} | {answers} |")
     print(json.dumps(found | {"load": os.getloadavg()[0]}))
 
 

@@ -80,14 +80,11 @@ class Server:
 
     def children(self) -> list[int]:
         """All processes below it."""
-        below = offspring(self.process.pid)
-        for child in below:
-            below += offspring(child)
-        return below
+        return below(self.process.pid)
 
     def engine(self) -> int:
         """The engine's process: the child that has worked most in a fifth of a second. The spare one only waits."""
-        children = offspring(self.process.pid)
+        children = self.children()
         before = {child: worked(child) for child in children}
         time.sleep(0.2)
         return max(before, key=lambda child: worked(child) - before[child])
@@ -112,6 +109,14 @@ def offspring(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def below(pid: int) -> list[int]:
+    """All processes below a process."""
+    found = offspring(pid)
+    for child in found:
+        found += offspring(child)
     return found
 
 

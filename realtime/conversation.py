@@ -188,6 +188,7 @@ class Conversation:
             "added_ms": round(float(delays[-25:].mean()), 1) if len(delays) and now - self._spoke_at < 2 else None,
             "added_p50_ms": round(float(np.percentile(delays, 50)), 1) if len(delays) else None,
             "added_p95_ms": round(float(np.percentile(delays, 95)), 1) if len(delays) else None,
+            "added_p99_ms": round(float(np.percentile(delays, 99)), 1) if len(delays) else None,
             "look_ahead": pacer.look_ahead if pacer else None,
             "holds": pacer.held if pacer else 0,
             "skips": pacer.skipped if pacer else 0,

@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import math
-import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from realtime.listener import EngineFault as EngineFault
 from realtime.listener import Listener as Listener
 from realtime.listener import Reading, Receiver
 from realtime.load import quicker
-from realtime.processes import Process, order
+from realtime.processes import Process, forks, order
 from realtime.worker import BATCHES, PICTURE, SPEECH, Actors, LivePipeline, Ring, main
 
 log = logging.getLogger(__name__)
@@ -144,8 +143,7 @@ class Engine:
         return self._spare is not None and self._spare.ready is not None and (self._easing is None or self._easing.done())
 
     async def start(self) -> None:
-        """Start the process, and keep one running."""
-        self._take_up(await self._spawn())
+        """Start the process, which takes a while, and keep one running."""
         self._watch = asyncio.create_task(self._supervise(), name="engine")
 
     async def close(self) -> None:
@@ -213,7 +211,7 @@ class Engine:
             self._process.outbox.put(order(what, session, **rest))
 
     async def _spawn(self) -> Process:
-        context = multiprocessing.get_context("spawn")
+        context: Any = await asyncio.to_thread(forks)
         ours, theirs = context.Pipe()
         args = (
             theirs,
@@ -271,7 +269,9 @@ class Engine:
             await spare.end(patience)
 
     async def _supervise(self) -> None:
-        pause = 0.1
+        pause, first = 0.1, await self._spawned()
+        if first is not None:
+            self._take_up(first)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._died.wait(), min(LOOK_S, self._spare_s))
@@ -296,13 +296,19 @@ class Engine:
             if spare is None:
                 await self._clock.sleep_until(self._clock.now() + pause)
                 pause = min(pause * 2, 5.0)
-                try:
-                    spare = await self._spawn()
-                except OSError as error:  # no memory for it now
-                    log.error("the engine cannot be started: %s", error)
-                    self._died.set()  # it is tried again
+                spare = await self._spawned()
+                if spare is None:
                     continue
             self._take_up(spare)
+
+    async def _spawned(self) -> Process | None:
+        """A new process; where there is no memory for it now, it is tried again."""
+        try:
+            return await self._spawn()
+        except OSError as error:
+            log.error("the engine cannot be started: %s", error)
+            self._died.set()
+            return None
 
     def _hangs(self) -> str:
         """What the process does not do any more, in words; nothing where it does all."""

@@ -49,7 +49,7 @@ def voices(given: dict[str, Any]) -> None:
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("which", metavar="latency|camera|endurance|speed|memory|attack")
+@click.argument("which", metavar="latency|camera|endurance|speed|memory|attack|admission")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 def bench(which: str, rest: tuple[str, ...]) -> None:
     """Measure: latency in a real browser, the camera, endurance of a server, speed, memory, attacks. From a checkout; --help says how."""

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import queue
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from typing import Any, cast
+
+PRELOADED = ["__main__", "realtime.cli", "realtime.worker", "realtime.server.files"]
+"""What those that are forked from one process need, all of them or some: it is imported once. Nothing of it starts a thread."""
+
+
+def forks() -> BaseContext:
+    """How processes are started (blocking, the first time): forked from one that has nothing but imports, in some milliseconds; where the
+    system has no such thing, anew.
+
+    Each also imports the script that was started, if there is one (before Python 3.12.8 naming `__main__` here does not help): of ours
+    that is nothing but `realtime.cli`.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    forkserver.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+    return multiprocessing.get_context("forkserver")
 
 
 class Line:

@@ -35,6 +35,7 @@ from realtime.timeline import TICK_S
 
 log = logging.getLogger(__name__)
 
+NAME = "mytalk-engine"
 SLOTS = 8
 """Pictures in a ring: more than may ever wait in the engine (`pacer.AHEAD`)."""
 WARM = 5
@@ -452,6 +453,8 @@ def main(
     """The inference process. `actor` is who will probably be asked for first; `measure` whether it says what ticks cost; `largest` the most
     pixels of a side of its pictures; `label` what is laid upon them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
+    with contextlib.suppress(OSError):  # what lists of processes call it, where they read that here
+        Path("/proc/self/comm").write_text(NAME)
     try:
         worker = _Worker(pipe, factory(), store, WallClock(), largest, label)
         with contextlib.suppress(EOFError, OSError):  # the server has gone

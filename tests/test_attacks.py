@@ -23,6 +23,7 @@ from realtime.server.speech_socket import WORDS, WORDS_AT_ONCE
 from realtime.testing import FakeStore
 from realtime.webrtc.internals import AGAIN, CHECKS, KEY_FRAMES, MOST_FOUND, PACKETS, REPORTS
 from tests.peers import SDP, Client, Peer, bursts, clock, offer, problem, serving, until
+from tests.pipelines import Sizes
 
 HASTY = ClientWSTimeout(ws_close=0.1)
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -198,13 +199,6 @@ async def test_who_ends_the_engine_twice_is_refused_and_others_go_on(monkeypatch
             await other.until(lambda: len(other.pictures) > count + 25)  # noqa: B023
             assert engine.restarts == restarts
             assert (await other.report())["state"] == "idle"
-
-
-class Sizes(FakeStore):
-    """Its second actor is ten times as wide and high."""
-
-    def about(self, name: str) -> dict[str, int | float | str]:
-        return super().about(name) | ({"width": 2560, "height": 2560} if name == "second" else {})
 
 
 async def test_a_large_actor_is_let_in_only_where_it_makes_nobody_late(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ async def test_sessions_in_two_processes_are_talked_with_as_in_one(client: Clien
             await socket.send_bytes((bursts(20, rate=16_000) * 32767).astype("<i2").tobytes())
             assert (await socket.receive_json())["type"] == "speaking"
             broken = await (await client.post(f"{other.url}/interrupt", headers=OWNER)).json()
-            assert broken["dropped_ms"] > 10_000
+            assert broken["dropped_ms"] > 2000
             while (await socket.receive_json())["type"] != "interrupted":
                 pass
         recording = await (await client.post(f"{one.url}/recording", headers=OWNER)).json()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from engines.errors import BackendFault, Fault
+from engines.errors import Fault
 from engines.frames import Picture
 from engines.spec import TICK
 from realtime import engine as supervision
 from realtime.clock import WallClock
 from realtime.engine import CrashFault, Engine
-from realtime.testing import FakeConversation, FakePipeline, FakeStore
+from realtime.testing import FakePipeline, FakeStore
 from realtime.worker import AT_ONCE
 from tests.peers import until
+from tests.pipelines import Counting, LostCard, Marking, NeverLoads
 
 
 class Ear:
@@ -65,53 +64,6 @@ class Refused(Ear):
         self.fault = fault
 
 
-class NeverLoads(FakeStore):
-    """Its second actor is never there."""
-
-    def load(self, name: str) -> Any:
-        if name == "second":
-            threading.Event().wait()
-        return super().load(name)
-
-
-class LostCard(FakePipeline):
-    """Its card is gone at the third tick of anyone who talks with the second actor."""
-
-    def step(self, conversations: Sequence[FakeConversation], *rest: Any, **how: Any) -> Any:
-        if any(talk.actor.name == "second" and talk.tick == 3 for talk in conversations):
-            raise BackendFault("The card does not go on: CUDA answered CUDA_ERROR_ECC_UNCORRECTABLE.")
-        return super().step(conversations, *rest)
-
-
-class Marking(FakePipeline):
-    """Its pictures say in their first pixel whether they are plain."""
-
-    def step(self, conversations: Sequence[FakeConversation], *rest: Any, plain: bool = False) -> Any:
-        after, pictures = super().step(conversations, *rest)
-        for picture in pictures:
-            if picture is not None:
-                picture[0, 0] = plain
-        return after, pictures
-
-
-class Counting(FakePipeline):
-    """Its pictures say in their first pixel how many interruptions came since the last step, up to 255."""
-
-    came: ClassVar[list[int]] = [0]
-
-    def interrupt(self, conversation: FakeConversation) -> FakeConversation:
-        self.came[0] += 1
-        return super().interrupt(conversation)
-
-    def step(self, conversations: Sequence[FakeConversation], *rest: Any, **how: Any) -> Any:
-        after, pictures = super().step(conversations, *rest)
-        for picture in pictures:
-            if picture is not None:
-                picture[0, 0] = min(255, self.came[0])
-        self.came[0] = 0
-        return after, pictures
-
-
 async def test_steps_of_talk_say_what_the_machine_can_after_a_busy_start() -> None:
     engine, ear = Engine(FakeStore(), WallClock(), FakePipeline, actor="presenter", spare_s=60), Ear()
     await engine.start()
@@ -121,10 +73,10 @@ async def test_steps_of_talk_say_what_the_machine_can_after_a_busy_start() -> No
         speech = np.full(TICK, 0.5, np.float32)
         for loud in (False, True):
             engine.costs = {1: 9.0, 2: 18.0}  # as if something else had taken all the time then
-            for tick in range(60):
+            for tick in range(30):
                 engine.hear(talk, tick, speech * loud)
             before = ear.answers
-            await until(lambda: ear.answers == before + 60)  # noqa: B023
+            await until(lambda: ear.answers == before + 30)  # noqa: B023
             assert (engine.costs == {1: 9.0, 2: 18.0}) != loud  # pictures of silence may cost nothing
         assert engine.costs[2] <= 2 * engine.costs[1] < 2.0
     finally:

@@ -19,9 +19,10 @@ import pytest
 
 from realtime.errors import without_folders
 from realtime.logs import JsonLines, PlainLines
+from realtime.processes import forks
 from realtime.server import child
-from realtime.testing import FakeStore
 from tests.peers import Client, problem, serving
+from tests.pipelines import Broken, Forbidden
 
 TOKEN = "a-secret-of-sixteen-or-more"
 GUESTS = (b"POST", b"/v1/guests")
@@ -92,13 +93,6 @@ async def test_what_is_no_request_is_answered_as_such(token: str, caplog: pytest
     assert not [record for record in ours if record.levelno >= logging.ERROR]
 
 
-class Broken(FakeStore):
-    """Its disk has a bug."""
-
-    def find(self, name: str) -> Path:
-        raise RuntimeError(f"no {name}")
-
-
 async def test_a_path_makes_no_line_of_its_own_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Broken()) as client:
         await problem(await client.get("/v1/actors/x%0A2026-01-01 ERROR forged%1B[31m/preview.jpg"), 500, "internal")
@@ -112,13 +106,6 @@ async def test_a_path_makes_no_line_of_its_own_in_the_log(caplog: pytest.LogCapt
         assert text.isprintable()
         assert text.isascii()
     assert json.loads(JsonLines().format(forged))["message"].startswith("no x\nERROR")
-
-
-class Forbidden(FakeStore):
-    """Its disk says no."""
-
-    def find(self, name: str) -> Path:
-        raise PermissionError(13, "no", "/home/anna/.local/share/mytalk-live/actors/anna/actor.json")
 
 
 async def test_errors_name_no_folders() -> None:
@@ -140,7 +127,7 @@ def looks(say: Any, file: Path) -> None:
 
 
 async def test_who_opens_files_of_strangers_has_no_network(tmp_path: Path) -> None:
-    await asyncio.to_thread(child.warm)
+    await asyncio.to_thread(forks)
     async with aclosing(await child.start(looks, tmp_path, limits=child.Limits(1 << 32, 1 << 30, 10, 0))) as opened:
         assert await opened.message(20) == str(errno.EACCES).encode()
 

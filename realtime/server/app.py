@@ -25,7 +25,8 @@ from realtime.clock import Clock, WallClock
 from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
-from realtime.server import actors, child, loop, say, speech, watch, whip
+from realtime.processes import forks
+from realtime.server import actors, loop, say, speech, watch, whip
 from realtime.server.closed import hide
 from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
@@ -225,7 +226,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     await asyncio.to_thread(app[SCRATCH].open)
     app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
     await app[ENGINE].start()
-    await asyncio.to_thread(child.warm)
+    await asyncio.to_thread(forks)
     background = [
         asyncio.create_task(app[METRICS].watch_loop(), name="loop lag"),
         asyncio.create_task(_measure_wires(app), name="wires"),

@@ -1,6 +1,6 @@
 """Files of strangers are opened in processes of their own, with limits on memory, time and output.
 
-Each is forked, in some milliseconds, from a process that has nothing but the imports that all of them need. What a child
+Each is forked from a process that has nothing but the imports that all of them need (`realtime.processes.forks`). What a child
 finds it says in messages: a letter and a length before the bytes of each, never pickled.
 """
 
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
 import re
 import resource
@@ -18,13 +17,13 @@ import signal
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from engines.errors import Fault
 from realtime.errors import MediaFault, fault_of
+from realtime.processes import forks
 from realtime.server.closed import leave_network
 
 log = logging.getLogger(__name__)
@@ -54,21 +53,11 @@ class Limits:
     """How far it gives way to others."""
 
 
-def warm() -> None:
-    """Start the process that children are forked from: the first of them is there as quickly as the others.
-
-    Before it forks it has imported what a file of sound needs. Each child also imports the script that was started, if there
-    is one (before Python 3.12.8 naming `__main__` here does not help): of ours that is nothing but `realtime.cli`.
-    """
-    forkserver.set_forkserver_preload(["__main__", "realtime.cli", "realtime.server.files"])
-    forkserver.ensure_running()
-
-
 class Child:
     """A process that opens a file: see `start`."""
 
     def __init__(self, work: Callable[..., None], file: Path, args: tuple[Any, ...], limits: Limits) -> None:
-        context = multiprocessing.get_context("forkserver")
+        context: Any = forks()
         self._ours, self._theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_run, args=(self._theirs, limits, work, file, args), daemon=True)
         self._reader = asyncio.StreamReader()

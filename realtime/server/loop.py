@@ -17,9 +17,9 @@ from aiohttp import web
 
 from realtime.clock import Clock, WallClock
 from realtime.conversation import Conversation
-from realtime.processes import Line, order
+from realtime.processes import Line, forks, order
 from realtime.relay import RemoteEngine, said
-from realtime.server import child, say, speech, watch, whip
+from realtime.server import say, speech, watch, whip
 from realtime.server.closed import hide
 from realtime.server.guard import GUARD, OWNER, WHO, Guard, Handler, answer_faults
 from realtime.server.keys import CLOCK, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, UPLOADS
@@ -194,7 +194,7 @@ async def _run(pipe: Connection, socket: str, options: Options, number: int) -> 
     app[SESSIONS], app[UPLOADS], app[RECORDINGS] = loop.sessions, uploads, Recordings(scratch, f"{number}.")
     app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
     app.add_routes(_routes(loop))
-    await asyncio.to_thread(child.warm)
+    await asyncio.to_thread(forks)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, auto_decompress=False)
     await runner.setup()
     looking = asyncio.create_task(loop.metrics.watch_loop(), name="loop lag")
