@@ -45,7 +45,9 @@ class CpuNet(Net):
                 read = core.read_model(model)
                 self._compiled = core.compile_model(read, "CPU", options)
                 info = read.get_rt_info() if "framework" not in read.get_rt_info() else read.get_rt_info()["framework"]
-                self.metadata = {str(key): str(value.astype(str) if hasattr(value, "astype") else value) for key, value in dict(info).items()}
+                self.metadata = {
+                    str(key): str(value.astype(str) if hasattr(value, "astype") else value) for key, value in dict(info).items()
+                }
         except RuntimeError as error:
             raise WeightsFault(f"OpenVINO cannot read the net ({str(error).splitlines()[0]}).", "Install mytalk-live again.") from error
         self._request = self._compiled.create_infer_request()
