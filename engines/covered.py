@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engines.backends.cpu import CpuNet
 from engines.backends.weights import read_weights
 from engines.chips import whole
-from engines.shots import Shots
+from engines.shots import Shots, unmixed
 
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -26,9 +26,16 @@ _SURE, _LIKELY = 2.5, 0.0  # logits: something is before the mouth; and is so st
 _ALONE = 3.5  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
 _BATCH, _USUAL = 64, 15  # chips at once; frames that show what is usual in a shot
-_TWO, _PERHAPS = 2.5, 0.5  # logits: two pictures are in one, and may be in frames beside such ones
-_FEW, _LONG = 2, 75  # frames that are plainly of two pictures in a dissolve, at least and at most
-_FAINT = 0.4  # of its plain frames: so many before and after them, in which one of the two is faint
+_WIDTHS = (4, 6, 9, 13, 18, 25)  # frames of a dissolve that are plainly of two pictures
+_BESIDE, _NEVER = 5, -6.0  # frames before and after them that are held against them; the least that a logit counts
+_MORE = 3.2  # logits by which they stand out, and half of what they are over 0
+_LEAST, _MIXED, _TRUSTED = (
+    0.4,
+    0.35,
+    15.0,
+)  # logits that are looked into; how near a mixture the whole picture is there; and the weight of that
+_ENDS = (1, 2, 3, 4)  # frames before and after at which that is tried
+_FAINT = 0.25  # of them: so many before and after, in which one of the two is faint
 
 
 @dataclass(frozen=True)
@@ -91,19 +98,45 @@ def hides(chip: Bytes) -> bool:
     return bool(_told([chip], chip)[0, 0] > _ALONE)
 
 
-def dissolves(told: Told, shots: Shots) -> list[tuple[int, int]]:
-    """Ranges of frames, first and last, within shots, in which one picture of a face goes over into another."""
+def dissolves(told: Told, thumbs: Sequence[Bytes], shots: Shots) -> list[tuple[int, int]]:
+    """Ranges of frames, first and last, within shots, in which one picture of a face goes over into another.
+
+    `thumbs`: of all pictures (`shots.thumbnail`). Where these go over in the same frames, less of the faces is enough.
+    """
     found = []
     for shot in range(shots.count):
         own = np.flatnonzero((shots.number == shot) & ~shots.between)
         for part in np.split(own, np.flatnonzero(np.diff(own) > 1) + 1):
-            perhaps = told.mixed[part] > _PERHAPS
-            for run in np.split(np.arange(len(part)), np.flatnonzero(np.diff(perhaps)) + 1):
-                plain = run[told.mixed[part[run]] > _TWO] if len(run) else run
-                if len(plain) >= _FEW and len(run) <= _LONG and plain[-1] - plain[0] < _LONG:
-                    more = round(_FAINT * (plain[-1] - plain[0] + 1)) + 2
-                    found.append((int(part[max(plain[0] - more, 0)]), int(part[min(plain[-1] + more, len(part) - 1)])))
-    return found
+            logits, small = np.maximum(told.mixed[part], _NEVER), [thumbs[int(at)] for at in part]
+            while (best := _plainest(logits, small)) is not None:
+                first, last = best
+                more = round(_FAINT * (last - first)) + 1
+                low, high = max(first - more, 0), min(last + more, len(part) - 1)
+                found.append((int(part[low]), int(part[high])))
+                logits[low : high + 1] = _NEVER
+    return sorted(found)
+
+
+def _plainest(logits: Float, thumbs: Sequence[Bytes]) -> tuple[int, int] | None:
+    """The first and last of the frames (N,) that stand out most from those before and after them, if any do enough."""
+    best, where = _MORE, None
+    padded = np.pad(logits, _BESIDE, constant_values=float(np.median(logits)) if len(logits) else 0)
+    total = np.concatenate([[0.0], np.cumsum(padded, dtype=np.float64)])
+    for width in _WIDTHS:
+        first = np.arange(_BESIDE, len(padded) - _BESIDE - width + 1)
+        if not len(first):
+            break
+        last, faint = first + width, width // 5
+        inside = (total[last - faint] - total[first + faint]) / (width - 2 * faint)
+        before, after = (total[first] - total[first - _BESIDE]) / _BESIDE, (total[last + _BESIDE] - total[last]) / _BESIDE
+        plain = inside - np.maximum(before, after) + 0.5 * np.minimum(inside, 1)
+        for at in np.flatnonzero(plain > _LEAST).tolist():
+            ends = [(max(at - more, 0), min(at + width - 1 + more, len(logits) - 1)) for more in _ENDS]
+            off = min(unmixed(thumbs, *end) for end in ends)
+            both = float(plain[at]) + _TRUSTED * max(_MIXED - off, 0)
+            if both > best:
+                best, where = both, (at, at + width - 1)
+    return where
 
 
 def _told(shown: Sequence[Bytes], usual: Bytes) -> Float:

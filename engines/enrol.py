@@ -410,7 +410,7 @@ def enrol(
         kept = Frames(path, len(tracks.seen))
         shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen), places(tracks.landmarks))
         looks = look(chips, shots)
-        shots = parted(shots, dissolves(looks, shots))
+        shots = parted(shots, dissolves(looks, cutter.thumbs, shots))
         tracks = _of_one(tracks, shots, kept, face_number is not None, warn)
         hidden = covered(looks, chips, tracks.seen, shots)
         if hidden.any():

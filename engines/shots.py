@@ -31,6 +31,7 @@ _BRIEF, _BACK, _FLASH = 4, 0.35, 25.0  # frames of a flash, how alike what follo
 _WIDTHS = (3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 31, 37, 44, 52, 62)  # frames of a dissolve
 _FAR, _NEAR, _ALIKE, _SHADE = 18.0, 4.0, 0.65, 5.0  # levels between its ends, also of one room; correlation; deviation of one shade
 _LEAP, _OTHERWISE = 0.35, 0.07  # IOD that a face goes in a dissolve of one room, and how unlike the picture's going its own is
+_APART = 2.5  # levels between thumbnails of which a mixture can be told
 _UNEVEN, _OFF, _GOES = 0.13, 0.22, 0.3  # shares of its whole: how uneven it goes, how far off a mixture; and of its step
 
 
@@ -107,6 +108,19 @@ def parted(shots: Shots, ranges: Sequence[tuple[int, int]]) -> Shots:
         if not begins[first : last + 2].any() and first > 0 and last + 1 < len(begins):
             begins[(first + last + 1) // 2] = True
     return Shots(np.cumsum(begins).astype(np.int32), between)
+
+
+def unmixed(thumbs: Sequence[Bytes], first: int, last: int) -> float:
+    """How far the thumbnails between two are from mixtures of both: 0 those, 1 as far as the two are from each other."""
+    flat = np.stack(thumbs[first : last + 1]).astype(np.float32)
+    way, inner = flat[-1] - flat[0], flat[1:-1] - flat[0]
+    length = float((way**2).sum())
+    if not length > _APART**2 * len(way):
+        return 1.0
+    share = inner @ way / length
+    off = np.linalg.norm(inner - share[:, None] * way, axis=1) / np.sqrt(length)
+    middle = np.abs(np.arange(1, len(flat) - 1) / (len(flat) - 1) - 0.5) < 0.3
+    return float(off[middle].mean())
 
 
 class Cutter:
