@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,6 +70,16 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nets_once() -> Iterator[None]:
+    """The tracker's nets are read once in a process: most tests enrol somebody."""
+    from engines.tracking import nets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nets, "_net", cache(nets._net))
+        yield
 
 
 @pytest.fixture(scope="session")
