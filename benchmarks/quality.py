@@ -9,8 +9,8 @@ are read (head pose). `renderer` is given the true lip and jaw landmarks of the 
 Speech figures of `end` are over the whole clip, from the motion that is shown; those called `rendered` are over the judged
 half, from landmarks tracked again on the rendered pictures, where it holds at least 15 ticks of speech.
 `cross` dubs the clip with foreign speech by the product's own path, encodes it, and reads it back.
-`photo`, `silent` and `turned` judge what little or awkward material makes of an actor: see `benchmarks.enrolment`; `cuts` and `covered`
-what films make of one: see `benchmarks.shots`.
+`photo`, `silent` and `turned` judge what little or awkward material makes of an actor: see `benchmarks.enrolment`; `cuts`, `covered`
+and `small` what films make of one: see `benchmarks.shots`.
 Writes a markdown table, one row of figures per clip (csv), and contact sheets: real, rendered, difference.
 """
 
@@ -57,7 +57,7 @@ from realtime.dub import dub
 from realtime.media import read_pictures, read_speech
 
 Float = NDArray[np.float32]
-PROTOCOLS = ("renderer", "leak", "end", "cross", "photo", "silent", "turned", "cuts", "covered")
+PROTOCOLS = ("renderer", "leak", "end", "cross", "photo", "silent", "turned", "cuts", "covered", "small")
 
 
 def leak(clip: Clip, actor: Actor, frames: Masked, true: Float, appearance: str) -> dict[str, float]:
@@ -112,6 +112,8 @@ def run_clip(
         found["cuts"] = shots.cuts(clip, stranger(root, row, cache), appearance, sheet.with_suffix(".cuts.jpg"))
     if "covered" in protocols:
         found["covered"] = shots.covered(clip, appearance, sheet.with_suffix(".covered.jpg"))
+    if "small" in protocols:
+        found["small"] = shots.small(clip, stranger(root, row, cache), appearance, sheet.with_suffix(".small.jpg"))
     if "cross" in protocols:
         found["cross"] = cross(clip, speech, out, row, appearance)
     return found

@@ -1,11 +1,14 @@
 """Actors of films, judged: clips joined by cuts and dissolves, and clips with something drawn over the mouth.
 
-`cuts`: the clip's two halves, and the clip and another person's, joined by a hard cut and by a dissolve of ten frames, make an actor that
-says the clip's speech. `between painted` and `others painted` count frames that differ from the film's own where no whole face is, or
-another person's.
+`cuts`: the clip's two halves (`one`), the same with the second seen closer and elsewhere (`takes`), and the clip and another person's
+(`two`), joined by a hard cut and by a dissolve of ten frames, make an actor that talks. `between painted` and `others painted` count
+frames that differ from the film's own where no whole face is, or another person's.
 `covered`: a hand, a caption or a microphone is drawn over the mouth for a third of the clip. `psnr` is that of what covers against the
 film, dB; `ghosts` the references that show it; `faded` the share of the other frames in which the mouth fades though it is not
 covered.
+`small`: the clip's head, 24 pixels between the eyes, is laid into a scene of 1920x1080 in which it drifts. `found` is the share of the
+frames in which the face is found there, `off` the landmarks' median distance from the true ones, % of the eyes' distance, `painted` the
+share of the frames with a mouth that is made, `psnr` that of all around the head against the film, dB.
 """
 
 from __future__ import annotations
@@ -19,23 +22,30 @@ from numpy.typing import NDArray
 
 from benchmarks import pictures
 from benchmarks.clips import Clip, make_engine
+from benchmarks.tracker import Person, hit, lay, scene
 from engines import face
 from engines.actor import Actor
-from engines.enrol import enrol
+from engines.enrol import Follower, enrol
 from engines.errors import FaceFault
 from engines.frames import Picture
+from engines.tracker import Tracker
 from native.planes import from_rgb, planes, to_rgb
 
 Bytes = NDArray[np.uint8]
 Float = NDArray[np.float32]
 _DISSOLVE, _LONGEST = 10, 75
+_SMALL, _EYES, _SCENE = 40, 24.0, (1920, 1080)  # frames; pixels between the eyes; width and height
 
 
 def cuts(clip: Clip, other: Clip | None, appearance: str, sheet: Path) -> dict[str, float]:
     """Figures of a clip that is joined with itself and with one of somebody else."""
     found: dict[str, float] = {}
     half = min(len(clip.frames) // 2, _LONGEST)
-    parts = {"one": (clip.frames[:half], clip.frames[half : 2 * half])}
+    second = clip.frames[half : 2 * half]
+    parts = {
+        "one": (clip.frames[:half], second),
+        "takes": (clip.frames[:half], [_closer(one, clip.tracks.landmarks[half]) for one in second]),
+    }
     if other is not None:
         small = [_fitted(picture, clip.frames[0]) for picture in other.frames[: half * 3 // 4]]
         parts["two"] = (clip.frames[:half], small)
@@ -84,6 +94,48 @@ def covered(clip: Clip, appearance: str, sheet: Path) -> dict[str, float]:
             lines.append(np.concatenate([_small(to_rgb(shown[max(index, 0)])) for index in at], 1))
     _write(sheet, lines)
     return found
+
+
+def small(clip: Clip, other: Clip, appearance: str, sheet: Path) -> dict[str, float]:
+    """Figures of a clip's head, far away in a scene of somebody else's room."""
+    person, room = (Person(one.name, [to_rgb(f) for f in one.frames[:_SMALL]], one.tracks.landmarks[:_SMALL]) for one in (clip, other))
+    random, true, film = np.random.default_rng(0), [], []
+    background = scene(room, _SCENE, random)
+    place, drift = random.uniform([4 * _EYES] * 2, np.array(_SCENE) - 4 * _EYES), random.uniform(-_EYES / 25, _EYES / 25, 2)
+    for at, (picture, landmarks) in enumerate(zip(person.pictures, person.landmarks, strict=True)):
+        shown = background.copy()
+        true.append(lay(shown, picture, landmarks, _EYES, place + at * drift))
+        film.append(from_rgb(shown))
+    with Tracker() as tracker:
+        follower = Follower(tracker)
+        for picture in film:
+            follower.see(picture)
+    try:
+        tracks = follower.tracks()
+    except FaceFault:
+        return {"found": 0.0}
+    off = [hit([one], own) for one, own, seen in zip(tracks.landmarks, true, tracks.seen, strict=True) if seen]
+    near = np.array([one for one in off if one is not None])
+    painted, spoken = _painted(film, appearance)
+    low = np.maximum(np.floor(true[0][:, :2].min(0) - _EYES).astype(int), 0)
+    high = np.ceil(true[-1][:, :2].max(0) + _EYES).astype(int)
+    around = np.ones(_SCENE[::-1], np.bool_)
+    around[min(low[1], high[1]) : max(low[1], high[1]), min(low[0], high[0]) : max(low[0], high[0])] = False
+    middle = len(film) // 2
+    at = np.clip(np.round(true[middle][:, :2].mean(0) - 60).astype(int), 0, np.array(_SCENE) - 120)
+    _write(sheet, [np.concatenate([to_rgb(one[middle])[at[1] : at[1] + 120, at[0] : at[0] + 120] for one in (film, spoken)], 1)])
+    return {
+        "found": len(near) / len(film), "off, median": float(np.median(near)) if len(near) else float("nan"),
+        "painted": float(painted.mean()), "psnr": pictures.psnr(to_rgb(spoken[middle]), to_rgb(film[middle]), around),
+    }  # fmt: skip
+
+
+def _closer(picture: Picture, landmarks: Float) -> Picture:
+    """A picture as another take may show it: a little larger, the face elsewhere."""
+    rgb, (x, y) = to_rgb(picture), landmarks[1, :2]
+    away = 0.4 * float(face.iod(landmarks))
+    matrix = np.array([[1.15, 0, away - 0.15 * x], [0, 1.15, -0.3 * away - 0.15 * y]])
+    return from_rgb(np.asarray(cv2.warpAffine(rgb, matrix, rgb.shape[1::-1], borderMode=cv2.BORDER_REFLECT), np.uint8))
 
 
 def _joined(first: list[Picture], second: list[Picture], mixed: int) -> tuple[list[Picture], NDArray[np.bool_]]:

@@ -124,7 +124,10 @@ def save_actor(actor: Actor, folder: Path, preview: bytes = b"") -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
-        write_frames(building / "frames.mp4", actor.frames)
+        if isinstance(actor.frames, Frames):  # coded already: once more costs time and sharpness
+            actor.frames.copy_to(building / "frames.mp4")
+        else:
+            write_frames(building / "frames.mp4", actor.frames)
         arrays = {name: getattr(actor, name) for name in _ARRAYS}
         arrays |= {f"references.{name}": getattr(actor.references, name) for name in _REFERENCES}
         if actor.habit is not None:

@@ -36,7 +36,7 @@ _FARTHEST = 0.075  # IOD: what the head moves at most
 _PULL = 0.25  # between face and border the picture is drawn out by this share at most
 _STILL = 0.005  # what goes with the head less than this is not moved at all
 _CELLS = 16  # of the field in an IOD
-_BAND = 16  # rows of cells that are moved at a time
+_BAND = 1 << 20  # pixels that are moved at a time, about
 _CONTEXT = 1  # cells around that interpolation looks at
 _DEPTH = 0.06  # IOD: how smooth the depth between landmarks is
 _LENSES = np.array([[-1.15, -0.5], [1.15, 0.55]], np.float32)  # head's frame: glasses lie within; what is there moves as one plane
@@ -69,7 +69,7 @@ def bring_to_life(picture: Picture, landmarks: Float, random: np.random.Generato
     field = _field(picture, landmarks)
     life = _live(landmarks, field.amount, random, ticks)
     luma, *chroma = (_twice(plane) for plane in planes(picture))
-    photo = _Photo(picture, luma, np.stack(chroma, -1), lids(picture, landmarks))
+    photo = _Photo(picture, luma, chroma, lids(picture, landmarks))
     return life.moves, (_shown(photo, field, life, tick) for tick in range(ticks))
 
 
@@ -129,8 +129,8 @@ class _Photo:
     picture: Picture
     luma: NDArray[np.uint8]
     """(2 H, 2 W) its luma at twice its size."""
-    chroma: NDArray[np.uint8]
-    """(H, W, 2) its U and V at twice their size."""
+    chroma: list[NDArray[np.uint8]]
+    """(H, W) each: its U and V at twice their size."""
     lids: list[Lid]
     """Those that blink."""
 
@@ -221,16 +221,16 @@ def _shown(photo: _Photo, field: _Field, life: Life, tick: int) -> Picture:
 
 def _blinking(photo: _Photo, shut: float) -> _Photo:
     """The photo with its lids lowered."""
-    picture, luma, chroma = photo.picture.copy(), photo.luma.copy(), photo.chroma.copy()
+    picture, finer_planes = photo.picture.copy(), [plane.copy() for plane in (photo.luma, *photo.chroma)]
     for lid in photo.lids:
         x, y, wide, tall = lower(picture, lid, shut)
-        for plane, finer, half in zip(planes(picture), (luma, chroma[:, :, 0], chroma[:, :, 1]), (1, 2, 2), strict=True):
+        for plane, finer, half in zip(planes(picture), finer_planes, (1, 2, 2), strict=True):
             low, size = (x // half, y // half), (wide // half, tall // half)
             left, top = (max(at - _SEES, 0) for at in low)
             part = _twice(plane[top : low[1] + size[1] + _SEES, left : low[0] + size[0] + _SEES])
             part = part[2 * (low[1] - top) :, 2 * (low[0] - left) :][: 2 * size[1], : 2 * size[0]]
             finer[2 * low[1] :, 2 * low[0] :][: part.shape[0], : part.shape[1]] = part
-    return replace(photo, picture=picture, luma=luma, chroma=chroma)
+    return replace(photo, picture=picture, luma=finer_planes[0], chroma=finer_planes[1:])
 
 
 def _from_where(field: _Field, move: Float, breath: Float) -> Float:
@@ -246,23 +246,24 @@ def _from_where(field: _Field, move: Float, breath: Float) -> Float:
 
 def _move(photo: _Photo, field: _Field, back: Float, out: Picture) -> None:
     """Write into `out` what moves of the photo; in bands, so that a large photo needs no large maps."""
-    luma, *chroma = planes(out)
     x, y = (np.arange(-_CONTEXT, n + _CONTEXT, dtype=np.float32) * field.step for n in (back.shape[1], back.shape[0]))
     where = np.pad(back, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), "edge") + field.place[0, 0]
     where += np.stack(np.meshgrid(x, y), -1)
-    for source, targets, half, offset in ((photo.luma, (luma,), 1, 0.0), (photo.chroma, chroma, 2, 0.5)):
+    luma, *chroma = planes(out)
+    for sources, targets, half, offset in (([photo.luma], [luma], 1, 0.0), (photo.chroma, chroma, 2, 0.5)):
         cell, x0 = field.step // half, field.corner[0] // half
+        wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
         finer = np.asarray(where * (2 / half) - offset, np.float32)
-        for row in range(0, len(back), _BAND):
-            band = finer[row : row + _BAND + 2 * _CONTEXT]
+        rows = max(_BAND // (finer.shape[1] * cell * cell), 1)
+        for row in range(0, len(back), rows):
+            band = finer[row : row + rows + 2 * _CONTEXT]
             full = cv2.resize(band, (band.shape[1] * cell, len(band) * cell), interpolation=cv2.INTER_LINEAR)
             y0 = field.corner[1] // half + row * cell
             tall = min((len(band) - 2 * _CONTEXT) * cell, len(targets[0]) - y0)
-            wide = min(back.shape[1] * cell, targets[0].shape[1] - x0)
             full = full[_CONTEXT * cell :, _CONTEXT * cell :][:tall, :wide]
-            seen = cv2.remap(source, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-            for at, target in enumerate(targets):
-                target[y0 : y0 + tall, x0 : x0 + wide] = seen if seen.ndim == 2 else seen[:, :, at]
+            for source, target in zip(sources, targets, strict=True):
+                there = target[y0 : y0 + tall, x0 : x0 + wide]
+                cv2.remap(source, full, None, cv2.INTER_LINEAR, there, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 def _twice(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:

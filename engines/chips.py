@@ -45,3 +45,10 @@ def chip(picture: Bytes, pose: Float) -> Bytes:
         laid = cv2.warpAffine(part, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
         parts.append(np.asarray(laid, np.uint8).ravel())
     return np.concatenate(parts).reshape(HEIGHT * 3 // 2, WIDTH)
+
+
+def whole(chip: Bytes) -> Bytes:
+    """A chip (I420) as (HEIGHT, WIDTH, 3) YUV."""
+    flat, luma = chip.ravel(), HEIGHT * WIDTH
+    half = flat[luma:].reshape(2, HEIGHT // 2, WIDTH // 2)
+    return np.stack([flat[:luma].reshape(HEIGHT, WIDTH), *(np.asarray(cv2.resize(plane, (WIDTH, HEIGHT)), np.uint8) for plane in half)], 2)

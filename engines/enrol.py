@@ -17,14 +17,15 @@ from engines import face
 from engines.actor import Actor, References
 from engines.alive import after, bring_to_life
 from engines.chips import chip
-from engines.covered import covered
+from engines.chips import whole as whole_chip
+from engines.covered import covered, dissolves, hides, look
 from engines.errors import FaceFault
 from engines.film import cast, empty, grades, jumps, places, told
 from engines.frames import Frames, Picture, write_frames
 from engines.identity import aligned, nearest
 from engines.motion import rest
 from engines.motion.space import habit
-from engines.shots import Cutter, Shots, find_shots, whole
+from engines.shots import Cutter, Shots, find_shots, parted, whole
 from engines.tracker import Tracker
 from native.planes import cut, to_rgb
 
@@ -40,6 +41,7 @@ _CROP_CENTRE, _CROP_REACH = np.array([0.0, 1.15, 0.0], np.float32), 1.55  # head
 _OF_EACH = 12  # references at least, of shots that are graded alike
 _GRADED = 8.0  # grey levels of the skin between shots that are graded otherwise
 _FACES = 4  # looked for at once
+_CHIN = 152  # a landmark
 _FADE = 5  # frames over which the mouth fades where the face is lost
 _KEPT = 200 << 20  # bytes of pictures in which the face was not found: 67 of 1920 x 1080, 16 of 3840 x 2160
 _NEAR = 1.5  # IOD that a face may move between frames where there are several
@@ -352,6 +354,16 @@ def _before_mouth(hidden: NDArray[np.bool_], seen: NDArray[np.bool_]) -> str:
     return f"Something is before the mouth in frames {_ranges(np.flatnonzero(hidden))}: shown as they are."
 
 
+def _beyond(tracks: Tracks, picture: Picture) -> str:
+    """What is said where a part of the mouth or the chin is not in the picture; "" where both are."""
+    size = np.array([picture.shape[1], picture.shape[0] * 2 // 3])
+    points = tracks.landmarks[tracks.seen][:, [*face.LIPS, _CHIN], :2]
+    out = np.median(((points < 0) | (points > size - 1)).any(-1), 0) > 0.5
+    if out[:-1].any():
+        return "The mouth is beyond the picture's edge in part: what is there cannot be made. Give a picture with more room below the face."
+    return "The chin is beyond the picture's edge: the jaw will move less than it should." if out[-1] else ""
+
+
 def counted(pictures: Iterable[Picture], progress: Callable[[int], None] | None) -> Iterator[Picture]:
     """The pictures; `progress` is told how many have passed."""
     for count, picture in enumerate(pictures, 1):
@@ -397,12 +409,20 @@ def enrol(
     if len(tracks.seen) > 1:
         kept = Frames(path, len(tracks.seen))
         shots = find_shots(cutter.thumbs, jumps(tracks.landmarks, tracks.seen), places(tracks.landmarks))
+        looks = look(chips, shots)
+        shots = parted(shots, dissolves(looks, cutter.thumbs, shots))
         tracks = _of_one(tracks, shots, kept, face_number is not None, warn)
-        hidden = covered(chips, tracks.seen, shots)
+        hidden = covered(looks, chips, tracks.seen, shots)
         if hidden.any():
             warn(_before_mouth(hidden, tracks.seen))
+        elif beyond := _beyond(tracks, kept[0]):
+            warn(beyond)
         return make_actor(name, kept, tracks.landmarks, tracks.seen, shots=shots, hidden=hidden, source=source)
     check(tracks, warn)
+    if beyond := _beyond(tracks, first[0]):
+        warn(beyond)
+    elif chips[0] is not None and hides(whole_chip(chips[0])):
+        warn("Something seems to be before the mouth: the mouth is made over it. Give a photo in which it is to be seen.")
     if still:
         return make_actor(name, Frames(path, 1), tracks.landmarks, tracks.seen, source=source)
     photo = make_actor(name, first, tracks.landmarks, tracks.seen, loop="round", source=source)

@@ -6,6 +6,7 @@ and playing backwards costs no more than playing forwards.
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -107,6 +108,10 @@ class Frames(Sequence[Picture]):
             raise ActorFault(f"The actor's frames in {self._path.name} end too early.", "Enrol the actor again.")
         self._next = group + 1
         return pictures
+
+    def copy_to(self, path: Path) -> None:
+        """Write the file, as it is, to another place."""
+        shutil.copyfile(self._path, path)
 
     def close(self) -> None:
         """Close the file and forget what was decoded."""

@@ -88,7 +88,7 @@ def sign(pictures: Sequence[Picture], landmarks: Float) -> Sign:
 def apart(one: Sign, other: Sign) -> float:
     """How unlike two are: of one person, less than `SAME`."""
     away = float(np.linalg.norm(one.point - other.point))
-    if away < SAME and max(float(np.linalg.norm(which.point - _presenter())) for which in (one, other)) < _DRAWN:
+    if away < SAME and min(float(np.linalg.norm(which.point - _presenter())) for which in (one, other)) < _DRAWN:
         luma = np.stack([which.thumb[: SIDE_LUMA**2].astype(np.float32) for which in (one, other)])
         like = float(np.asarray(np.corrcoef(luma))[0, 1])
         same = float(np.abs(one.colours - other.colours).max()) < _COLOURS or like > _ALIKE

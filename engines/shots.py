@@ -25,11 +25,13 @@ THUMB = SIDE * SIDE + 2 * HALF * HALF
 _SAMPLES = 96  # rows and columns that are looked at, about
 _LEAST, _TIMES, _MORE = 5.0, 3.0, 2.0  # a cut changes a thumbnail by so many levels, and by so many times what changes around it
 _REACH = 6  # frames before and after that are around
+_GRADED, _STEADY = 2.5, 5.0  # levels of the mean chroma that a cut to a shot graded otherwise changes; and times what it changes around it
 _JUMPED = 1.7  # the same where a face jumps, too
 _BRIEF, _BACK, _FLASH = 4, 0.35, 25.0  # frames of a flash, how alike what follows is to what was, levels that are one in any case
 _WIDTHS = (3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 31, 37, 44, 52, 62)  # frames of a dissolve
 _FAR, _NEAR, _ALIKE, _SHADE = 18.0, 4.0, 0.65, 5.0  # levels between its ends, also of one room; correlation; deviation of one shade
 _LEAP, _OTHERWISE = 0.35, 0.07  # IOD that a face goes in a dissolve of one room, and how unlike the picture's going its own is
+_APART = 2.5  # levels between thumbnails of which a mixture can be told
 _UNEVEN, _OFF, _GOES = 0.13, 0.22, 0.3  # shares of its whole: how uneven it goes, how far off a mixture; and of its step
 
 
@@ -70,6 +72,8 @@ def find_shots(thumbs: Sequence[Bytes], jumps: NDArray[np.int64], places: Float)
     change = np.concatenate([[0], [_apart(small[at], small[at - 1]) for at in range(1, count)]]).astype(np.float32)
     usual = _around(change)
     sudden = (change > _LEAST) & (change > _TIMES * usual + _MORE)
+    colour = np.concatenate([[0], np.abs(np.diff(small[:, SIDE * SIDE :].reshape(count, 2, -1).mean(2), axis=0)).sum(1)]).astype(np.float32)
+    sudden |= (colour > _GRADED) & (colour > _STEADY * _around(colour) + 1)
     for first, last in _flashes(small, change, usual):
         between[first:last] = True
         sudden[first : last + 1] = False
@@ -94,6 +98,29 @@ def find_shots(thumbs: Sequence[Bytes], jumps: NDArray[np.int64], places: Float)
 def whole(count: int) -> Shots:
     """The shots of N = `count` frames without a cut."""
     return Shots(np.zeros(count, np.int32), np.zeros(count, np.bool_))
+
+
+def parted(shots: Shots, ranges: Sequence[tuple[int, int]]) -> Shots:
+    """The shots, parted where there are more dissolves: `ranges` are their first and last frames."""
+    begins, between = np.diff(shots.number, prepend=0) > 0, shots.between.copy()
+    for first, last in ranges:
+        between[first : last + 1] = True
+        if not begins[first : last + 2].any() and first > 0 and last + 1 < len(begins):
+            begins[(first + last + 1) // 2] = True
+    return Shots(np.cumsum(begins).astype(np.int32), between)
+
+
+def unmixed(thumbs: Sequence[Bytes], first: int, last: int) -> float:
+    """How far the thumbnails between two are from mixtures of both: 0 those, 1 as far as the two are from each other."""
+    flat = np.stack(thumbs[first : last + 1]).astype(np.float32)
+    way, inner = flat[-1] - flat[0], flat[1:-1] - flat[0]
+    length = float((way**2).sum())
+    if not length > _APART**2 * len(way):
+        return 1.0
+    share = inner @ way / length
+    off = np.linalg.norm(inner - share[:, None] * way, axis=1) / np.sqrt(length)
+    middle = np.abs(np.arange(1, len(flat) - 1) / (len(flat) - 1) - 0.5) < 0.3
+    return float(off[middle].mean())
 
 
 class Cutter:

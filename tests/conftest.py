@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,10 @@ from realtime.cli import main
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees or touches the user's data folder or settings."""
+def _own_home(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or touches the user's data folder, cache or settings."""
     folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     monkeypatch.setenv("MYTALK_HOME", str(folder))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     for name in (
@@ -67,13 +70,37 @@ def counting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return pipeline
 
 
+def _shared(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder of all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache: what is made ready there once is ready for all tests, also for what is set up before any of them."""
+    folder = _shared(tmp_path_factory, "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nets_once() -> Iterator[None]:
+    """The tracker's nets are read once in a process: most tests enrol somebody."""
+    from engines.tracking import nets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nets, "_net", cache(nets._net))
+        yield
+
+
 @pytest.fixture(scope="session")
 def kernels_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the kernels are built for the host: once, whichever of several workers comes first."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return _shared(tmp_path_factory, "kernels")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -11,6 +11,7 @@ import pytest
 
 from engines import face
 from engines.actor import Actor, Store, built_in, load_actor, save_actor
+from engines.appearance.engine import WarpAppearance
 from engines.drawn import draw
 from engines.enrol import Tracks, check, choose, enrol, smooth
 from engines.errors import ActorFault, FaceFault, UnknownActor
@@ -177,6 +178,29 @@ def test_a_habit_is_kept_and_an_actor_of_old_has_none(tmp_path: Path) -> None:
     assert known.habit.frames == 70
     assert np.array_equal(known.habit.mean, spoken.habit.mean)
     assert old.habit is None
+
+
+def test_an_actor_of_old_speaks(tmp_path: Path) -> None:
+    """Folders as the first versions wrote them: no shots, no grading, nothing of where the mouth rests or was."""
+    store = Store(tmp_path)
+    folder = store.add(small_actor())
+    kept = ("poses", "neutral", "references.frame", "references.pictures", "references.crops", "references.motion")
+    with np.load(folder / "arrays.npz") as arrays:
+        first = {name: arrays[name] for name in kept}
+    np.savez(folder / "arrays.npz", **first)
+    text = json.loads((folder / "actor.json").read_text())
+    (folder / "actor.json").write_text(json.dumps({name: value for name, value in text.items() if name != "guessed"}))
+    actor, engine = store.load("small"), WarpAppearance()
+    assert (actor.shot, actor.grade, actor.shown, actor.resting, actor.habit, actor.guessed) == (None,) * 6
+    wide = actor.references.motion[int(np.argmax(actor.references.opening))]
+    _, (picture,) = engine.step([engine.start(actor)], [3], wide[None])
+    assert np.abs(to_rgb(picture).astype(int) - to_rgb(actor.frames[3])).max() > 40
+
+
+def test_frames_that_are_coded_are_not_coded_again(tmp_path: Path) -> None:
+    actor = enrol(iter(filmed([Mouth(8.0 * (at % 3)) for at in range(6)] * 5)), tmp_path, "anna")
+    folder = Store(tmp_path / "actors").add(actor)
+    assert (folder / "frames.mp4").read_bytes() == (tmp_path / "frames.mp4").read_bytes()
 
 
 def save_and_load(actor: Actor, folder: Path) -> Actor:

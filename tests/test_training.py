@@ -12,12 +12,16 @@ pytest.importorskip("onnx", reason="training needs the extra `train`")
 
 from engines import face, features  # noqa: E402
 from engines.backends.cpu import CpuNet  # noqa: E402
+from engines.chips import HEIGHT, WIDTH  # noqa: E402
+from engines.frames import write_frames  # noqa: E402
 from engines.motion.engine import DiffusionMotion  # noqa: E402
 from engines.motion.net import CIRCLE, Denoiser, Ears  # noqa: E402
 from engines.motion.sampler import noise  # noqa: E402
 from engines.motion.space import IDENTITY, NEAR, parted  # noqa: E402
+from engines.person import Mouth  # noqa: E402
 from engines.spec import RATE, TICK  # noqa: E402
 from engines.train import augment, timing  # noqa: E402
+from engines.train import covered as spoiling  # noqa: E402
 from engines.train.data import Clip  # noqa: E402
 from engines.train.diffusion import predict  # noqa: E402
 from engines.train.export import export, rounded  # noqa: E402
@@ -26,7 +30,7 @@ from engines.train.mouths import curves  # noqa: E402
 from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
 from engines.train.report import at_tempo, through_engine  # noqa: E402
 from engines.train.voices import Phone, Said  # noqa: E402
-from tests.people import small_actor  # noqa: E402
+from tests.people import filmed, small_actor  # noqa: E402
 from tests.test_features import speech  # noqa: E402
 
 
@@ -172,3 +176,26 @@ def test_the_teacher_hears_in_bands_that_features_share() -> None:
     middle = heard[40:].mean(0)
     edges = np.linspace(0, 15 + np.log(8) / (np.log(6.4) / 27), features.BANDS + 2)[1:-1]
     assert abs(edges[int(middle.argmax())] - 15) < 1  # 1 kHz is the scale's knee
+
+
+def test_what_spoils_faces_is_learned_from_a_folder_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed, trained for a moment, exported: the file judges chips as the net does."""
+    monkeypatch.setattr(spoiling, "_DRAWN", 4)
+    monkeypatch.setattr(spoiling, "_POSES", 4)
+    write_frames(tmp_path / "clip.mp4", filmed([Mouth(6.0 * (at % 3)) for at in range(3)] * 8))
+    (tmp_path / "manifest.csv").write_text("file,set,person,split,free\nclip.mp4,varied,anna,train,yes\nclip.mp4,varied,bert,train,no\n")
+    chips = spoiling.prepare_chips(tmp_path, tmp_path / "cache", jobs=1)
+    assert chips.usual.shape == (5, HEIGHT, WIDTH, 3)
+    assert sorted(set(chips.person)) == ["anna", "drawn 0", "drawn 1", "drawn 2", "drawn 3"]
+    found = spoiling.spoilt(chips, np.arange(len(chips.clean)), np.random.default_rng(0))
+    assert (found.covered[found.kind == 0] == 0).all()
+    assert (found.covered[(found.kind == 1) & (found.hidden > 0.3)] == 1).all()
+    assert np.isnan(found.covered[found.kind == 2]).all()
+    net = spoiling.train(chips, np.arange(len(chips.clean)), spoiling.Plan(epochs=2))
+    rows = np.arange(8)
+    batch = spoiling._batch(chips, found, rows)
+    made = CpuNet(spoiling.export(net)).run({"chips": batch.numpy()})
+    with torch.no_grad():
+        for name, told in zip(("covered", "mixed"), net(batch), strict=True):
+            assert np.abs(made[name] - told.numpy()).max() < 1e-3
+    assert "covered, logit > 0" in spoiling.judge(net, chips, np.arange(8))

@@ -14,6 +14,7 @@ from engines import face
 from engines.actor import Actor
 from engines.appearance.blur import blurs
 from engines.appearance.config import WarpConfig
+from engines.appearance.grey import colourless, in_colours_of
 from engines.appearance.interior import Inside, draw_interior, inside_of, meets, missing, where_lips_meet
 from engines.appearance.layout import at_rest, bands, chins, moved, sources, trimmed
 from engines.appearance.light import lights
@@ -164,7 +165,9 @@ class CpuPainter:
             patch = draw_interior(patch, inside, asked.light, asked.unit, asked.drawn)
         alpha = alpha * np.float32(asked.shown)
         picture = composite(frame, asked.corner, patch, alpha, ring, config.shade * asked.unit)
-        return picture if refine is None else refine(asked, picture, alpha), crisp
+        if refine is not None:
+            picture = refine(asked, picture, alpha)
+        return in_colours_of(picture, frame) if colourless(frame, asked.corner, asked.size) else picture, crisp
 
 
 class WarpAppearance:

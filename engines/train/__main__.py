@@ -4,6 +4,7 @@ face     the mean face, from the clips' landmarks
 people     the drawn people, enrolled
 tracker  the tracker's nets, from MediaPipe's (needs the extra `mediapipe`)
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
+covered  what is before a mouth, and two pictures in one (half an hour on two cores)
 rest     where a mouth is at rest: a regression over faces (ten minutes on two cores)
 renderer  the refiner's net: clips packed, training, export, figures (an hour on two cores)
 ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
@@ -21,17 +22,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "people", "tracker", "motion", "rest", "renderer", "ablations"])
+    parser.add_argument("command", choices=["face", "people", "tracker", "motion", "rest", "covered", "renderer", "ablations"])
     parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
     parser.add_argument(
-        "--cache", type=Path, help="where packed clips and checkpoints are kept; cache/motion, cache/rest or cache/renderer if not given"
+        "--cache", type=Path, help="where packed clips and checkpoints are kept; cache/ and the command, or cache/motion, if not given"
     )
     parser.add_argument("--length", type=float, default=1.0, help="of the training against what is shipped: 0.01 for a dry run")
     parser.add_argument("--out", type=Path, default=Path("engines/weights"), help="where weights go")
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
-    cache = options.cache or Path("cache") / (options.command if options.command in ("renderer", "rest") else "motion")
+    cache = options.cache or Path("cache") / (options.command if options.command in ("renderer", "rest", "covered") else "motion")
     if options.command == "face":
         from engines.train.shape import make_face
 
@@ -59,6 +60,10 @@ def main() -> None:
         from engines.train.rest import train_rest
 
         train_rest(options.data, cache, options.out)
+    elif options.command == "covered":
+        from engines.train.covered import train_covered
+
+        train_covered(options.data, cache, options.out, options.length)
     elif options.command == "renderer":
         from engines.train import renderer
 
