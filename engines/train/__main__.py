@@ -1,7 +1,7 @@
 """`python -m engines.train COMMAND`: retrain what is shipped.
 
 face     the mean face, from the clips' landmarks
-people     the drawn people, enrolled
+people   the actors that ship: drawn people, and two paintings of the data's photos
 tracker  the tracker's nets, from MediaPipe's (needs the extra `mediapipe`)
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
 covered  what is before a mouth, and two pictures in one (half an hour on two cores)
@@ -13,7 +13,6 @@ ablations  what each part of that brings: shorter trainings without it (names of
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 
@@ -38,16 +37,9 @@ def main() -> None:
 
         make_face(options.data, options.out)
     elif options.command == "people":
-        from engines.actor import BUILT_IN, save_actor
-        from engines.person import PEOPLE, PRESENTER
-        from engines.portrait import preview
-        from engines.presenter import make_presenter
+        from engines.train.people import make_people
 
-        for name, look in {BUILT_IN: PRESENTER, **PEOPLE}.items():
-            folder = options.out.parent / "actors" / name
-            shutil.rmtree(folder, ignore_errors=True)
-            actor = make_presenter(look, name=name)
-            save_actor(actor, folder, preview(actor))
+        make_people(options.out.parent / "actors", options.data / "photos")
     elif options.command == "tracker":
         from engines.train.tracker import make_tracker
 

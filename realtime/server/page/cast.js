@@ -9,7 +9,11 @@ let rights = {};         // what whoever uses the page may do
 let turn = 0;            // the timer of a choice that may go on
 let film = null;         // what the camera filmed, as a file
 
-function title(name) { return name.charAt(0).toUpperCase() + name.slice(1); }
+/** How an actor is called on the page: those that ship have plain names, others are what their owner called them. */
+function title(name) {
+  const actor = cast.find((one) => one.name === name);
+  return actor && actor.built_in ? name.replace(/(^|-)([a-z])/g, (_, dash, letter) => (dash && " ") + letter.toUpperCase()) : name;
+}
 
 function showCast() {
   $("actors").replaceChildren(...cast.map((actor) => {
