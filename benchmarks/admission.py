@@ -132,7 +132,7 @@ def main() -> None:
             assert server.stdout is not None
             try:
                 url = server.stdout.readline().split()[-1]
-                asked = ["nice", "-n", "19", sys.executable, "-m", "benchmarks.admission", "--seconds", str(options.seconds)]
+                asked = ["nice", "-n", "10", sys.executable, "-m", "benchmarks.admission", "--seconds", str(options.seconds)]
                 done = subprocess.run([*asked, "--ask", url, ",".join(names)], capture_output=True, text=True, cwd=ROOT, check=True)
             finally:
                 server.terminate()

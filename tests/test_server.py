@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import av
 import numpy as np
@@ -248,21 +250,33 @@ def test_candidates_that_hide_are_left_out() -> None:
     )
 
 
+@asynccontextmanager
+async def started(code: str, **pipes: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A server of its own, from its code; it ends with the test, however that ends."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE, **pipes)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_serve_says_where_it_is_and_ends_cleanly() -> None:
     code = (
         "from realtime.server.app import serve\nfrom realtime.testing import FakePipeline, FakeStore\n"
         "if __name__ == '__main__':\n    serve(store=FakeStore(), port=0, pipeline=FakePipeline)\n"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
-    assert line.startswith("Serving on http://127.0.0.1:")
-    async with ClientSession() as session, session.get(line.split()[-1] + "/healthz") as response:
-        assert response.status == 200
-    process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), 10)
-    assert process.returncode == 0
-    assert b"Traceback" not in out + err
+    async with started(code, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        assert line.startswith("Serving on http://127.0.0.1:")
+        async with ClientSession() as session, session.get(line.split()[-1] + "/healthz") as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+        assert b"Traceback" not in out + err
 
 
 async def test_serve_ends_at_once_when_it_is_asked_twice() -> None:
@@ -272,10 +286,10 @@ async def test_serve_ends_at_once_when_it_is_asked_twice() -> None:
         "async def never(self):\n    print('ending', flush=True)\n    await asyncio.Event().wait()\n"
         "if __name__ == '__main__':\n    Sessions.close = never\n    serve(store=FakeStore(), port=0, pipeline=FakePipeline)\n"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert (await asyncio.wait_for(process.stdout.readline(), 20)).startswith(b"Serving on")
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ending\n"
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 20) == 128 + signal.SIGTERM
+    async with started(code) as process:
+        assert process.stdout is not None
+        assert (await asyncio.wait_for(process.stdout.readline(), 60)).startswith(b"Serving on")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ending\n"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 60) == 128 + signal.SIGTERM

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numpy as np
 
 from engines.errors import Fault
 from realtime.clock import Clock
+from realtime.processes import forks
 from realtime.server.closed import leave_network
 from realtime.voices import WITHIN_S, Speaker, Voice, VoiceFault, found
 
@@ -117,7 +117,7 @@ class Speaking:
     def _ask(self, order: bytes) -> tuple[bytes, bytes]:
         """In a thread: say it to the process, which is started where there is none, and wait for what it says."""
         if self._pipe is None:
-            context = multiprocessing.get_context("forkserver")
+            context: Any = forks()
             ours, theirs = context.Pipe()
             process = context.Process(target=run, args=(theirs, self._command, self._speaker), daemon=True)
             process.start()
