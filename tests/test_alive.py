@@ -140,7 +140,7 @@ def test_dubbed_it_lives_and_says_the_same_as_a_still_one(tmp_path: Path, capsys
     source = tmp_path / "photo.png"
     cv2.imwrite(str(source), photo()[:, :, ::-1])
     with shipped_speech() as path:
-        said = np.concatenate(list(read_speech(path, 16000)))[: 16000 * 2]
+        said = np.concatenate(list(read_speech(path, 16000)))[: 16000 * 4]
     speech = write_wav(tmp_path / "said.wav", said)
     seen = []
     for name, options in (("still", ["--still"]), ("living", [])):

@@ -21,7 +21,6 @@ from realtime.media import probe, read_pictures, read_speech
 from tests import kinds
 from tests.kinds import MOVING, STILLS, VIDEOS, Float, Rgb, face, frames, on_white, speech, with_gap, write_sound
 from tests.made import lag, write_wav
-from tests.test_dub import ACTOR, Counting
 
 LOOP = 250
 """Pictures of a photo's idle loop."""
@@ -133,17 +132,14 @@ def test_stills_that_cannot_be_read_are_a_sentence(mytalk: Any, tmp_path: Path, 
 
 
 @pytest.fixture
-def heard(mytalk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def heard(mytalk: Any, counting: Any) -> Any:
     """What the engine hears of a file that is dubbed, at 16 kHz, and what is said about it."""
-    pipeline = Counting()
-    monkeypatch.setattr(engines.pipeline, "Pipeline", lambda **options: pipeline)
-    monkeypatch.setattr(Store, "load", lambda self, name: ACTOR)
 
     def listen(path: Path) -> tuple[Float, str]:
         outcome = mytalk("dub", "grey", path, "-o", "out.mp4", "--overwrite", "-q")
         assert outcome.code == 0, outcome.err
-        assert len(list(read_pictures(Path("out.mp4")))) == len(pipeline.heard) - pipeline.look_ahead
-        return np.concatenate(pipeline.heard[: -pipeline.look_ahead]), outcome.err
+        assert len(list(read_pictures(Path("out.mp4")))) == len(counting.heard) - counting.look_ahead
+        return np.concatenate(counting.heard[: -counting.look_ahead]), outcome.err
 
     return listen
 
