@@ -112,6 +112,31 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
             assert (await client.get(mine.url, headers=OWNER)).status == 200
 
 
+async def recorded(client: Client, session: str, headers: dict[str, str] | None = None) -> str:
+    """Where a recording of a session lies, that was ended at once."""
+    made = await client.post(f"{session}/recording", headers=headers)
+    assert made.status == 201, await made.text()
+    assert (await client.delete(f"{session}/recording", headers=headers)).status == 200
+    return made.headers["Location"]
+
+
+async def test_a_guest_s_recordings_push_out_its_own_only() -> None:
+    async with serving(token=TOKEN) as client:
+        assert (await client.post("/v1/guests", json={"join": await join(client)})).status == 204
+        async with Peer(client) as mine, Peer(client) as second, Peer(client, headers=OWNER) as other:
+            await mine.until(lambda: len(mine.pictures) > 3 and len(second.pictures) > 3 and len(other.pictures) > 3)
+            kept = await recorded(client, other.url, OWNER)
+            assert (await client.post(f"{second.url}/recording")).status == 201
+            await problem(await client.post(f"{mine.url}/recording"), 429, "too-many")  # one at a time, and others may make one
+            assert (await client.post(f"{other.url}/recording", headers=OWNER)).status == 201
+            assert (await client.delete(f"{other.url}/recording", headers=OWNER)).status == 200
+            await client.delete(f"{second.url}/recording")
+            places = [await recorded(client, mine.url) for _ in range(5)]
+            found = [(await client.get(place, headers=OWNER)).status for place in (kept, *places)]
+            assert found[0] != 404
+            assert [status == 404 for status in found[1:]] == [True, False, False, False, False]
+
+
 async def test_a_cookie_is_for_tls_only_where_a_browser_came_by_it() -> None:
     async with serving(token=TOKEN) as client:
         behind = await client.post("/v1/guests", json={"join": await join(client)}, headers={"X-Forwarded-Proto": "https"})

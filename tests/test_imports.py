@@ -175,7 +175,7 @@ def test_a_conversation_knows_no_wire_and_the_camera_little_of_the_server() -> N
 def test_what_is_private_to_aiortc_is_touched_in_one_module() -> None:
     for path in sources():
         text = path.read_text(encoding="utf-8")
-        if name(path) == "realtime/webrtc/internals.py" or not {"aiortc", "aioice"} & {top.split(".")[0] for top, _ in imports(path)}:
+        if name(path) == "realtime/webrtc/internals.py" or not ("aiortc" in text or "aioice" in text):
             continue
         assert "_RTC" not in text, name(path)
         for node in ast.walk(ast.parse(text)):

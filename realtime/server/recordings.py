@@ -33,6 +33,8 @@ MOST = 16
 """Recordings that are kept; the oldest goes when there are more."""
 AT_ONCE = 2
 """Recordings that are made at a time: each costs a fifth of a core."""
+OF_GUEST, OF_GUEST_AT_ONCE = 4, 1
+"""The same of a guest: nobody's recordings go because another makes many."""
 _QUEUE = 50  # ticks that may wait for the disk; a tick that finds no room keeps its sound's place, and the last picture
 _LOOK_S = 0.1
 _SILENCE = np.zeros(WIRE_TICK, np.float32)
@@ -170,17 +172,25 @@ class Recordings:
         """Record a session from now on. Raises InUse, TooMany."""
         if self.of(session) is not None:
             raise InUse("This session is being recorded already.", "Stop that recording first.")
-        if sum(recording.going for recording in self._all.values()) >= AT_ONCE:
-            raise TooMany(f"{AT_ONCE} recordings are being made already.", "Wait until one has ended.")
+        going = [recording.owner for recording in self._all.values() if recording.going]
+        if len(going) >= AT_ONCE or (session.owner != OWNER and going.count(session.owner) >= OF_GUEST_AT_ONCE):
+            raise TooMany(f"{len(going)} recordings are being made already.", "Wait until one has ended.")
         if (size := session.size) is None:
             raise InUse("This session shows nothing yet.", "Try again in a moment.")
-        done = [name for name, recording in self._all.items() if not recording.going]
-        for name in done[: max(0, len(self._all) - MOST + 1)]:
-            self.remove(name)
+        if session.owner != OWNER:
+            self._make_room(OF_GUEST, session.owner)
+        self._make_room(MOST)
         recording = Recording(self._scratch.folder / f"{self._prefix}{secrets.token_urlsafe(12)}.mp4", size, session)
         self._all[recording.name] = recording
         session.attach(recording)
         return recording
+
+    def _make_room(self, most: int, owner: str | None = None) -> None:
+        """Remove the oldest, where so many are kept already: of one owner, or of all."""
+        kept = [one for one in self._all.values() if owner in (None, one.owner)]
+        done = [one.name for one in kept if not one.going]
+        for name in done[: max(0, len(kept) - most + 1)]:
+            self.remove(name)
 
     def of(self, session: Session) -> Recording | None:
         """The recording that is being made of a session, if any."""
