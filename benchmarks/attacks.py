@@ -222,11 +222,15 @@ async def channels(one: Attacker) -> None:
 
 
 async def restarts(one: Attacker) -> None:
-    """A thousand requests to begin ICE anew, and sessions that are begun and ended."""
+    """A thousand requests to begin ICE anew."""
     async with one.session() as (path, tag):
         headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": tag}
         body = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"
         await asyncio.gather(*(one.ask("PATCH", path, data=body, headers=headers) for _ in range(1000)))
+
+
+async def begun(one: Attacker) -> None:
+    """Sessions that are begun and ended, 40 of them."""
     for _ in range(40):
         async with one.session():
             pass
@@ -289,7 +293,7 @@ async def hang(one: Attacker) -> None:
 ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     one.__name__: one
     for one in (
-        offers, candidates, connections, flood, requests, bodies, odd, files, reports, garbage, channels, restarts, open_ends, headers,
-        sockets, crash, hang,
+        offers, candidates, connections, flood, requests, bodies, odd, files, reports, garbage, channels, restarts, begun, open_ends,
+        headers, sockets, crash, hang,
     )
 }  # fmt: skip
