@@ -46,6 +46,7 @@ def examine(settings: Settings, found: Found) -> Iterator[Finding]:
     yield from _machine(settings)
     for name, check in (("motion", _motion), ("pictures", _pictures), ("faces", _faces), ("video", _video), ("live", _live)):
         yield _tried("needed", name, check)
+    yield from _voices(settings)
     yield from _card(found)
     yield from _devices()
     for backend in BACKENDS[1:]:
@@ -151,6 +152,17 @@ def _live() -> str:
 
     assert app.PAGE.is_dir()
     return f"aiortc {metadata.version('aiortc')}, aiohttp {metadata.version('aiohttp')}"
+
+
+def _voices(settings: Settings) -> Iterator[Finding]:
+    """What says text."""
+    from realtime.voices import NONE_HERE, found
+
+    voices = found(settings.voice_command)
+    kinds = [f"{sum(voice.kind == kind for voice in voices)} {kind}" for kind in dict.fromkeys(voice.kind for voice in voices)]
+    words = f"the first is {voices[0].name}; {', '.join(kinds)}" if voices else NONE_HERE.message
+    natural = any(voice.kind == "natural" for voice in voices)
+    yield Finding("text to speech (not needed)", "voices", "there" if voices else "absent", words, "" if natural else NONE_HERE.hint)
 
 
 def _card(found: Found) -> Iterator[Finding]:

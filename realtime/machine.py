@@ -48,11 +48,22 @@ def voices(given: dict[str, Any]) -> None:
         click.echo(f"{voice.name:18} {voice.language:10} {voice.about}")
 
 
-@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("which", metavar="latency|camera|endurance|speed|memory|attack|admission")
+@click.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+    epilog=example("mytalk bench latency", "mytalk bench camera --help"),
+)
+@click.argument("which", metavar="latency|camera|endurance|speed|voice|memory|attack|admission")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
-def bench(which: str, rest: tuple[str, ...]) -> None:
-    """Measure: latency in a real browser, the camera, endurance of a server, speed, memory, attacks. From a checkout; --help says how."""
+@click.pass_context
+def bench(context: click.Context, which: str, rest: tuple[str, ...]) -> None:
+    """Measure: latency in a real browser, the camera, endurance of a server, speed, the voice, memory, attacks.
+
+    Benchmarks come with the source; what each takes says its own --help.
+    """
+    if which in ("-h", "--help"):
+        click.echo(context.get_help())
+        return
     import importlib.util
     import runpy
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 import shutil
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from engines.backends.found import Card, Found, look
 from engines.errors import ActorFault, Fault, UnknownActor
 from engines.motion.config import EARS, LIPS
 from realtime.cli import main
+from realtime.cli import mytalk as the_command
 from realtime.errors import StorageFault, fault_of, problem
 from realtime.settings import Settings, load
 from tests.made import noise, write_clip, write_wav
@@ -46,6 +49,32 @@ def test_version_and_help(mytalk: Any) -> None:
     for command in ("actor", "dub", "demo", "serve"):
         assert command in shown.out
     assert mytalk("nonsense").code == 2
+
+
+def commands(group: click.Group, name: str = "mytalk") -> list[tuple[str, click.Command]]:
+    inner = [found for part, command in group.commands.items() for found in (
+        commands(command, f"{name} {part}") if isinstance(command, click.Group) else [(f"{name} {part}", command)]
+    )]  # fmt: skip
+    return [(name, group), *inner]
+
+
+@pytest.mark.parametrize(("name", "command"), commands(the_command), ids=lambda one: one if isinstance(one, str) else "")
+def test_every_help_text_shows_an_example(name: str, command: click.Command) -> None:
+    _, _, examples = (command.epilog or "").partition("Examples:\n")
+    assert examples, name
+    for line in examples.splitlines():
+        words = shlex.split(line.split("|")[0].strip(), comments=True)
+        at = words.index("mytalk") if "mytalk" in words else 0
+        assert " ".join(words[at:]).startswith(name), line
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        said = {word for word in words[at:] if word.startswith("-") and word != "-"}
+        assert said <= options or isinstance(command, click.Group), line
+
+
+def test_the_benchmarks_have_help_of_their_own(mytalk: Any) -> None:
+    shown = mytalk("bench", "--help")
+    assert shown.code == 0
+    assert "mytalk bench latency" in shown.out
 
 
 def test_unknown_actors_get_the_nearest_names(mytalk: Any, tmp_path: Path) -> None:

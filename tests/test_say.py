@@ -133,14 +133,14 @@ async def test_the_process_that_speaks_ends_with_the_server_and_is_replaced_wher
         await peer.until(lambda: len(peer.pictures) > 5)
         speaks = client.server.app[SAYINGS].speaking  # type: ignore[attr-defined]
         await say(client, peer.url, "Hello.")
-        await peer.until(lambda: any(level > 500 for _, level in peer.sounds))
+        await peer.until(lambda: sum(level > 500 for _, level in peer.sounds) >= 13)  # all of it
         speaks._process.kill()
         speaks._process.join()
         await say(client, peer.url, "Hello.")
         assert "process ended" in await trouble(peer)
         heard = sum(level > 500 for _, level in peer.sounds)
         await say(client, peer.url, "Hello.")
-        await peer.until(lambda: sum(level > 500 for _, level in peer.sounds) > heard + 5)
+        await peer.until(lambda: speaks._process is not None and sum(level > 500 for _, level in peer.sounds) > heard + 5)
         process = speaks._process
     assert not process.is_alive()
     assert speaks._process is None

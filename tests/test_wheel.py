@@ -24,7 +24,7 @@ UNREACHED = (
     "timed out",
     "No solution found when resolving: `hatchling",
 )
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]  # built once
 
 
 @cache

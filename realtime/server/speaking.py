@@ -70,8 +70,11 @@ class Speaking:
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *([self._keeper] if self._keeper else [])]
         for task in tasks:
             task.cancel()
+        process = self._process
         self._kill()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if process is not None:
+            await asyncio.to_thread(process.join)
         self._thread.shutdown(wait=False)
 
     def _begin(self, work: Any) -> asyncio.Task[bytes]:
