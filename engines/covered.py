@@ -89,7 +89,7 @@ def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots
         for before, after in pairwise(at.tolist()):
             if after - before <= _GAP:
                 sure[before:after] = True
-        hidden[own] = np.convolve(sure, np.ones(2 * _ROUND + 1), "same") > 0
+        hidden[own] = np.convolve(sure, np.ones(2 * _ROUND + 1))[_ROUND : _ROUND + len(own)] > 0
     return hidden
 
 
