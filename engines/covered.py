@@ -22,13 +22,13 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Float = NDArray[np.float32]
 WEIGHTS = "covered.onnx"
-_SURE, _LIKELY = 2.5, 0.0  # logits: something is before the mouth; and is so still, in frames beside such ones
-_ALONE = 2.0  # the same where there is no usual chip to hold it against
+_SURE, _LIKELY = 3.0, 1.0  # logits: something is before the mouth; and is so still, in frames beside such ones
+_ALONE = 3.0  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
 _BATCH, _USUAL = 64, 15  # chips at once; frames that show what is usual in a shot
 _WIDTHS = (4, 6, 9, 13, 18, 25)  # frames of a dissolve that are plainly of two pictures
 _BESIDE, _NEVER = 5, -6.0  # frames before and after them that are held against them; the least that a logit counts
-_MORE = 3.2  # logits by which they stand out, and half of what they are over 0
+_MORE = 3.3  # logits by which they stand out, and half of what they are over 0
 _LEAST, _MIXED, _TRUSTED = (
     0.4,
     0.35,
