@@ -22,7 +22,8 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Float = NDArray[np.float32]
 WEIGHTS = "covered.onnx"
-_SURE, _LIKELY = 3.0, 1.0  # logits: something is before the mouth; and is so still, in frames beside such ones
+_SURE, _LIKELY = 2.5, 0.5  # logits: something is before the mouth; and is so still, in frames beside such ones
+_RISES, _FREE = 5.5, 0.35  # logits over those of the shot's freest frames, this share of them, that are as sure
 _ALONE = 3.0  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
 _BATCH, _USUAL = 64, 15  # chips at once; frames that show what is usual in a shot
@@ -34,6 +35,7 @@ _LEAST, _MIXED, _TRUSTED = (
     0.35,
     15.0,
 )  # logits that are looked into; how near a mixture the whole picture is there; and the weight of that
+_UNLIKELY = -1.5  # logits: less is something else that comes and goes, such as a hand
 _ENDS = (1, 2, 3, 4)  # frames before and after at which that is tried
 _FAINT = 0.25  # of them: so many before and after, in which one of the two is faint
 
@@ -81,7 +83,9 @@ def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots
         if hides(_usual(chips, own)):
             hidden[own] = True
             continue
-        sure, likely = told.covered[own] > _SURE, told.covered[own] > _LIKELY
+        logits = told.covered[own]
+        likely = logits > _LIKELY
+        sure = (logits > _SURE) | likely & (logits > np.quantile(logits, _FREE) + _RISES)
         for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(likely)) + 1):
             if sure[run].any():
                 sure[run] = True
@@ -130,7 +134,7 @@ def _plainest(logits: Float, thumbs: Sequence[Bytes]) -> tuple[int, int] | None:
         inside = (total[last - faint] - total[first + faint]) / (width - 2 * faint)
         before, after = (total[first] - total[first - _BESIDE]) / _BESIDE, (total[last + _BESIDE] - total[last]) / _BESIDE
         plain = inside - np.maximum(before, after) + 0.5 * np.minimum(inside, 1)
-        for at in np.flatnonzero(plain > _LEAST).tolist():
+        for at in np.flatnonzero((plain > _LEAST) & (inside > _UNLIKELY)).tolist():
             ends = [(max(at - more, 0), min(at + width - 1 + more, len(logits) - 1)) for more in _ENDS]
             off = min(unmixed(thumbs, *end) for end in ends)
             both = float(plain[at]) + _TRUSTED * max(_MIXED - off, 0)
