@@ -23,7 +23,7 @@ Flags = NDArray[np.bool_]
 Float = NDArray[np.float32]
 WEIGHTS = "covered.onnx"
 _SURE, _LIKELY = 2.5, 0.5  # logits: something is before the mouth; and is so still, in frames beside such ones
-_RISES, _FREE = 5.5, 0.35  # logits over those of the shot's freest frames, this share of them, that are as sure
+_RISES, _FREE = 5.5, 0.35  # logits over those of the freest frames, of the shot or of all, this share of them, that are as sure
 _ALONE = 3.0  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
 _UPPER, _SAME = 24, 6.0  # rows of a chip with the eyes; levels between those of one person in one light
@@ -75,6 +75,7 @@ def look(chips: Sequence[Bytes | None], shots: Shots) -> Told:
 def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots) -> Flags:
     """(N,) frames in which something is before the mouth; none where the face is not `seen` (N,)."""
     hidden = np.zeros(len(seen), np.bool_)
+    free = float(np.quantile(told.covered[seen], _FREE)) if seen.any() else 0.0
     for shot in range(shots.count):
         own = np.flatnonzero(seen & (shots.number == shot))
         if not len(own):
@@ -83,8 +84,8 @@ def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots
             hidden[own] = True
             continue
         logits = told.covered[own]
-        likely = logits > _LIKELY
-        sure = (logits > _SURE) | likely & (logits > np.quantile(logits, _FREE) + _RISES)
+        rises = logits > min(free, float(np.quantile(logits, _FREE))) + _RISES
+        sure, likely = (logits > _SURE) | rises & (logits > _LIKELY), (logits > _LIKELY) | rises
         for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(likely)) + 1):
             if sure[run].any():
                 sure[run] = True
