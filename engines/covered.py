@@ -23,9 +23,10 @@ Flags = NDArray[np.bool_]
 Float = NDArray[np.float32]
 WEIGHTS = "covered.onnx"
 _SURE, _LIKELY = 2.5, 0.5  # logits: something is before the mouth; and is so still, in frames beside such ones
-_RISES, _FREE = 5.5, 0.35  # logits over those of the shot's freest frames, this share of them, that are as sure
+_RISES, _FREE = 5.5, 0.35  # logits over those of the freest frames, of the shot or of all, this share of them, that are as sure
 _ALONE = 3.0  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
+_UPPER, _SAME = 24, 6.0  # rows of a chip with the eyes; levels between those of one person in one light
 _BATCH, _USUAL = 64, 15  # chips at once; frames that show what is usual in a shot
 _WIDTHS = (4, 6, 9, 13, 18, 25)  # frames of a dissolve that are plainly of two pictures
 _BESIDE, _NEVER = 5, -6.0  # frames before and after them that are held against them; the least that a logit counts
@@ -60,10 +61,8 @@ def look(chips: Sequence[Bytes | None], shots: Shots) -> Told:
     found = np.full((2, len(chips)), -np.inf, np.float32)
     usable = np.array([chip is not None for chip in chips])
     if usable.any():
-        every = _usual(chips, np.flatnonzero(usable))
-        for shot in range(shots.count):
-            own = np.flatnonzero(usable & (shots.number == shot))
-            usual = _usual(chips, own) if len(own) >= _USUAL else every
+        of_shots = [np.flatnonzero(usable & (shots.number == shot)) for shot in range(shots.count)]
+        for own, usual in zip(of_shots, _usuals(chips, of_shots, np.flatnonzero(usable)), strict=True):
             for part in np.array_split(own, -(-len(own) // _BATCH) or 1):
                 if len(part):
                     found[:, part] = _told([_whole(chips[int(at)]) for at in part], usual)
@@ -76,6 +75,7 @@ def look(chips: Sequence[Bytes | None], shots: Shots) -> Told:
 def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots) -> Flags:
     """(N,) frames in which something is before the mouth; none where the face is not `seen` (N,)."""
     hidden = np.zeros(len(seen), np.bool_)
+    free = float(np.quantile(told.covered[seen], _FREE)) if seen.any() else 0.0
     for shot in range(shots.count):
         own = np.flatnonzero(seen & (shots.number == shot))
         if not len(own):
@@ -84,8 +84,8 @@ def covered(told: Told, chips: Sequence[Bytes | None], seen: Flags, shots: Shots
             hidden[own] = True
             continue
         logits = told.covered[own]
-        likely = logits > _LIKELY
-        sure = (logits > _SURE) | likely & (logits > np.quantile(logits, _FREE) + _RISES)
+        rises = logits > min(free, float(np.quantile(logits, _FREE))) + _RISES
+        sure, likely = (logits > _SURE) | rises & (logits > _LIKELY), (logits > _LIKELY) | rises
         for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(likely)) + 1):
             if sure[run].any():
                 sure[run] = True
@@ -148,6 +148,23 @@ def _told(shown: Sequence[Bytes], usual: Bytes) -> Float:
     pairs = np.stack([np.concatenate([one, usual], 2).transpose(2, 0, 1) for one in shown])
     made = _net().run({"chips": np.ascontiguousarray(pairs, np.float32)})
     return np.stack([made["covered"], made["mixed"]])
+
+
+def _usuals(chips: Sequence[Bytes | None], of_shots: Sequence[NDArray[np.int64]], every: NDArray[np.int64]) -> list[Bytes]:
+    """The usual chip of each shot, whose frames are given; that of the longest of those in which the upper face looks the same.
+
+    Where a hand comes and goes a shot may seem to end.
+    """
+    known: list[Bytes] = []
+    usuals = [_usual(chips, own if len(own) >= _USUAL else every) for own in of_shots]
+    for shot in sorted(range(len(of_shots)), key=lambda shot: -len(of_shots[shot])):
+        upper = usuals[shot][:_UPPER].astype(np.float32)
+        same = next((one for one in known if np.abs(one[:_UPPER] - upper).mean() < _SAME), None)
+        if same is None:
+            known.append(usuals[shot])
+        else:
+            usuals[shot] = same
+    return usuals
 
 
 def _usual(chips: Sequence[Bytes | None], at: NDArray[np.int64]) -> Bytes:
