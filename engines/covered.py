@@ -22,8 +22,8 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Float = NDArray[np.float32]
 WEIGHTS = "covered.onnx"
-_SURE, _LIKELY = 2.5, 0.5  # logits: something is before the mouth; and is so still, in frames beside such ones
-_RISES, _FREE = 5.5, 0.35  # logits over those of the freest frames, of the shot or of all, this share of them, that are as sure
+_SURE, _LIKELY = 3.5, 0.5  # logits: something is before the mouth; and is so still, in frames beside such ones
+_RISES, _FREE = 6.5, 0.35  # logits over those of the freest frames, of the shot or of all, this share of them, that are as sure
 _ALONE = 3.0  # the same where there is no usual chip to hold it against
 _GAP, _ROUND = 7, 2  # frames: between two that are covered so few are, too; and so many around them
 _UPPER, _SAME = 24, 6.0  # rows of a chip with the eyes; levels between those of one person in one light
@@ -137,6 +137,8 @@ def _plainest(logits: Float, thumbs: Sequence[Bytes]) -> tuple[int, int] | None:
         for at in np.flatnonzero((plain > _LEAST) & (inside > _UNLIKELY)).tolist():
             ends = [(max(at - more, 0), min(at + width - 1 + more, len(logits) - 1)) for more in _ENDS]
             off = min(unmixed(thumbs, *end) for end in ends)
+            if off >= _MIXED and not _BESIDE <= at <= len(logits) - width - _BESIDE:  # too little before or after that it could be mixed of
+                continue
             both = float(plain[at]) + _TRUSTED * max(_MIXED - off, 0)
             if both > best:
                 best, where = both, (at, at + width - 1)
