@@ -45,6 +45,12 @@ class SpeechFault(Fault):
     code = "bad-speech"
 
 
+class MannerFault(Fault):
+    """A manner of speaking that is unknown, or that cannot be told from what was given."""
+
+    code = "manner"
+
+
 class CardFull(Fault):
     """The card's memory cannot hold what was asked for."""
 

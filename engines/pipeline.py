@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.actor import Actor
 from engines.errors import BackendFault
+from engines.motion.manner import Manner
 from engines.spec import APPEARANCE, BACKENDS, MOTION, AppearanceEngine, Float, MotionEngine, Picture, load
 
 
@@ -26,13 +27,17 @@ class ConversationState:
 
 class Pipeline:
     """The engines together. Read-only after loading. `expressiveness` scales how far mouths move (1: as the actor does).
+    Conversations begin in `manner`, at that strength.
 
     `backend`: "cpu"; or "cuda" or "tensorrt" for nets (through torch, or through TensorRT) and pictures on an NVIDIA card. Raises
     BackendFault where there is none, or where what it needs is not installed.
     """
 
-    def __init__(self, motion: str = "diffusion", appearance: str = "refined", expressiveness: float = 1.0, backend: str = "cpu") -> None:
-        self.backend = backend
+    def __init__(
+        self, motion: str = "diffusion", appearance: str = "refined", expressiveness: float = 1.0, backend: str = "cpu",
+        manner: Manner | None = None, strength: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.backend, self._manner, self._strength = backend, manner, strength
         """As it was given."""
         nets, pixels = ({}, {}) if backend == "cpu" else _options(backend)
         self.motion: MotionEngine[Any] = load(MOTION, motion, expressiveness=expressiveness, **nets)
@@ -45,11 +50,16 @@ class Pipeline:
 
     def start(self, actor: Actor, seed: int = 0, first: int = 0) -> ConversationState:
         """A new conversation with this actor, from frame `first` of its loop on."""
-        return ConversationState(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
+        begun = ConversationState(actor, self.motion.start(actor, seed), self.appearance.start(actor), 0, first)
+        return begun if self._manner is None else self.speak_as(begun, self._manner, self._strength)
 
     def interrupt(self, conversation: ConversationState) -> ConversationState:
         """The conversation after its speech was broken off: see `MotionEngine.interrupt`. The actor's frames go on."""
         return replace(conversation, motion=self.motion.interrupt(conversation.motion))
+
+    def speak_as(self, conversation: ConversationState, manner: Manner | None, strength: float = 1.0) -> ConversationState:
+        """The conversation, going on in another manner: see `MotionEngine.speak_as`."""
+        return replace(conversation, motion=self.motion.speak_as(conversation.motion, manner, strength))
 
     def step(
         self, conversations: Sequence[ConversationState], speech: Float, unseen: Collection[int] = (), *, plain: bool = False

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engines.actor import Actor
 from engines.frames import Picture as Picture
+from engines.motion.manner import Manner
 
 FPS = 25
 RATE = 16_000  # Hz of the speech that the engines hear, mono
@@ -44,6 +45,13 @@ class MotionEngine(Protocol[State]):
 
         What was heard and not yet shown is forgotten; from the pose that was shown last the mouth goes to rest, or to what
         is heard next.
+        """
+        ...
+
+    def speak_as(self, state: State, manner: Manner | None, strength: float = 1.0) -> State:
+        """The state of a conversation that goes on in another manner: None is the actor's own, a strength of 0 too, 1 is all of it.
+
+        It is taken up within some ticks, in speech; after two seconds without it is laid aside.
         """
         ...
 

@@ -61,5 +61,6 @@ def read_said(metadata: Mapping[str, str], name: str, kind: type[Any], version: 
 
 
 def _mend(name: str) -> str:
-    command = {"picture": "renderer", "face": "tracker", "rest": "rest", "covered": "covered"}.get(re.split(r"[._]", name)[0], "motion")
+    made = {"picture": "renderer", "face": "tracker", "rest": "rest", "covered": "covered", "manners": "manners"}
+    command = made.get(re.split(r"[._]", name)[0], "motion")
     return f"Install mytalk-live again, or make it: python -m engines.train {command}."

@@ -16,6 +16,7 @@ from engines.backends.weights import read_weights
 from engines.errors import SpeechFault, WeightsFault
 from engines.features import FeatureState
 from engines.motion.config import EARS, LIPS, read_config
+from engines.motion.manner import NUMBERS, Manner
 from engines.motion.sampler import noise, sample
 from engines.motion.space import NEAR, Habit, identity, lean, parted, unit
 from engines.spec import TICK, Float
@@ -27,6 +28,9 @@ _CLOSE, _OPEN = -0.34, 0.5  # of the way, in a tick
 _LEAN, _STRAIGHTEN = 0.5, 0.1  # of the way to where the actor's mouth is in speech, and back, in a tick
 _EASE = 0.25  # of the way from the pose that an interruption left, in a tick
 _STEM = 3  # frames of the past that the encoder's stem reads
+_WORN, _SHED = 0.15, 0.06  # of the way to a manner, and back, in a tick
+_LISTENS = 50  # quiet ticks after which a manner is laid aside: between sentences it stays
+_NOTHING = 2e-4  # of a manner: as good as none
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class MotionState:
     """(L, 2) the actor's mouth at rest."""
     unit: float
     """What the net's 1 is for this actor, IOD."""
+    width: float
+    """Standard deviation of the width in the actor's speech, IOD."""
     who: Float
     """(I,) the actor's identity (`engines.motion.space.identity`)."""
     lean: Float
@@ -70,6 +76,10 @@ class MotionState:
     """(L, 2) the last motion given."""
     held: float
     """How much of `shown` is still kept: 1 at an interruption, then less."""
+    manner: Float
+    """(NUMBERS,) the manner that is asked for (`engines.motion.manner.Manner.numbers`)."""
+    worn: Float
+    """(NUMBERS,) the manner that is shown: it follows."""
 
 
 class DiffusionMotion:
@@ -106,11 +116,22 @@ class DiffusionMotion:
 
     def begin(self, neutral: Float, opening_range: float, width_range: float, habit: Habit | None, seed: int = 0) -> MotionState:
         """The state of a new conversation with an actor of whom only these are known: neutral is motion (L, 2)."""
-        one, usual = unit(opening_range), np.array(self._config.usual, np.float32).reshape(face.L, 2)
+        one = unit(opening_range)
         return MotionState(
-            neutral, one, identity(neutral, opening_range, width_range), lean(habit, neutral, one, usual), seed,
-            self._nothing_heard(features.start()), tick=0, quiet=_WAIT, awake=0.0, leaning=0.0, shown=neutral, held=0.0,
+            neutral, one, width_range, identity(neutral, opening_range, width_range), lean(habit, neutral, one, self.usual), seed,
+            self._nothing_heard(features.start()), tick=0, quiet=_LISTENS, awake=0.0, leaning=0.0, shown=neutral, held=0.0,
+            manner=_PLAIN, worn=_PLAIN,
         )  # fmt: skip
+
+    @property
+    def usual(self) -> Float:
+        """(L, 2) where mouths of people usually are in speech, from rest, in the actor's unit."""
+        return np.array(self._config.usual, np.float32).reshape(face.L, 2)
+
+    def speak_as(self, state: MotionState, manner: Manner | None, strength: float = 1.0) -> MotionState:
+        """See `MotionEngine.speak_as`."""
+        told = _PLAIN if manner is None else manner.numbers(strength, state.unit, state.width, self.usual)
+        return replace(state, manner=told)
 
     def interrupt(self, state: MotionState) -> MotionState:
         """See `MotionEngine.interrupt`."""
@@ -142,15 +163,18 @@ class DiffusionMotion:
         gain = _column([0.0 if young[b] else state.unit * self.expressiveness * awake[b] for b, state in enumerate(states)])
         share = _column([0.0 if young[b] else min(self.expressiveness, 1.0) * leaning[b] for b in range(len(states))])
         kept = _column(held)
-        spoken = np.stack([state.neutral for state in states]) + share * np.stack([state.lean for state in states]) + moved * gain
-        motion = parted(kept * np.stack([state.shown for state in states]) + (1 - kept) * spoken, NEAR * gain[..., 0])
+        worn = _wear(states, [b for b, soon in enumerate(young) if not soon and quiet[b] < _LISTENS])
+        gain, place = gain * np.exp(worn[:, None, [-2, -3]]), min(self.expressiveness, 1.0) * worn[:, : 2 * face.L].reshape(-1, face.L, 2)
+        place += (1 - worn[:, -1:, None]) * share * np.stack([state.lean for state in states])
+        spoken = np.stack([state.neutral for state in states]) + place + moved * gain
+        motion = parted(kept * np.stack([state.shown for state in states]) + (1 - kept) * spoken, NEAR * gain[..., 1])
         after = []
         for b, (state, hearing) in enumerate(zip(states, known, strict=True)):
             remembered = hearing.hidden if young[b] else hidden[b]
             new = Hearing(levels[b], waiting[b], memory[b], remembered, hearing.ticks + 1)
             after.append(replace(
                 state, hearing=new, tick=state.tick + 1, quiet=quiet[b], awake=awake[b], leaning=leaning[b], shown=motion[b].copy(),
-                held=held[b],
+                held=held[b], worn=worn[b],
             ))  # fmt: skip
         return after, motion
 
@@ -175,6 +199,18 @@ class DiffusionMotion:
 
         _, after = sample(denoise, drawn, [np.stack([state.hearing.hidden[step] for state in states]) for step in range(self.steps)])
         return np.stack(after, 1), moved
+
+
+_PLAIN = np.zeros(NUMBERS, np.float32)
+
+
+def _wear(states: Sequence[MotionState], speaking: list[int]) -> Float:
+    """(B, NUMBERS) the manners that are shown at this tick; who does not speak lays them aside."""
+    before, asked = np.stack([state.worn for state in states]), np.stack([state.manner for state in states])
+    speaks = np.isin(np.arange(len(states)), speaking)[:, None]
+    after = before + np.where(speaks, np.float32(_WORN), np.float32(_SHED)) * (asked * speaks - before)
+    after[np.abs(after).max(1) < _NOTHING] = 0
+    return np.asarray(after, np.float32)
 
 
 def _column(numbers: list[float]) -> Float:

@@ -64,7 +64,7 @@ def train_rest(data: Path, cache: Path, out: Path) -> None:
 
 def fit(clips: list[Faces]) -> Regression:
     """The regression by these clips and their mirror images, every person as much as the square root of their clips."""
-    both = clips + [Faces(clip.person, _mirrored(clip.heads), _mirrored_motion(clip.rest)) for clip in clips]
+    both = clips + [Faces(clip.person, _mirrored(clip.heads), mirrored_motion(clip.rest)) for clip in clips]
     shapes = np.concatenate([clip.heads[::5].reshape(-1, face.POINTS * 3) for clip in both])
     mean = shapes.mean(0)
     values, vectors = np.linalg.eigh(np.cov((shapes - mean).T.astype(np.float32)))
@@ -134,5 +134,6 @@ def _mirrored(heads: Float) -> Float:
     return np.asarray(heads[:, _PARTNER] * np.array([-1, 1, 1], np.float32), np.float32)
 
 
-def _mirrored_motion(motion: Float) -> Float:
-    return np.asarray(motion[:, _PARTNER_MOTION] * np.array([-1, 1], np.float32), np.float32)
+def mirrored_motion(motion: Float) -> Float:
+    """Motion (..., L, 2) of the face in a mirror."""
+    return np.asarray(motion[..., _PARTNER_MOTION, :] * np.array([-1, 1], np.float32), np.float32)
