@@ -24,6 +24,7 @@ from realtime.terminal import example, progress_bar, settings_of, tell, warn
 
 if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that need them
     from engines.actor import Actor, Store
+    from engines.motion.manner import Manner
     from engines.pipeline import Pipeline
     from realtime.settings import Settings
 
@@ -32,6 +33,9 @@ BACKEND = click.option(
     "--backend", metavar="auto|cpu|cuda|tensorrt", help="What makes the pictures [default: auto, the quickest that can]."
 )
 VOICE_COMMAND = click.option("--voice-command", metavar="COMMAND", help="A voice of your own: reads text from stdin, writes WAV to stdout.")
+MANNER = click.option("--manner", metavar="NAME|ACTOR|VIDEO", help="How things are said: calm, happy, ..., or as somebody does.")
+STRENGTH = click.option("--strength", type=float, help="How much of that manner, 0 to 1 [default: 1].")
+LIPS = click.option("--lips", metavar="VIDEO|PHOTO|ACTOR", help="Take the lips' and teeth's pixels from there.")
 log = logging.getLogger(__name__)
 
 
@@ -74,17 +78,19 @@ def actor() -> None:
 @click.argument("source", type=FILE, metavar="VIDEO|PHOTO")
 @click.option("--face", type=click.IntRange(min=1), help="Which face, by size, where there are several.")
 @click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks.")
+@LIPS
 @click.pass_obj
-def add(given: dict[str, Any], name: str, source: Path, face: int | None, still: bool) -> None:
+def add(given: dict[str, Any], name: str, source: Path, face: int | None, still: bool, lips: str | None) -> None:
     """Enrol the person of a video or photo as NAME."""
     store = _store(settings_of(given))
     if store.folder(name).exists():
         from engines.errors import ActorFault
 
         raise ActorFault(f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}")
-    with _enrolled(source, face, still=still, name=name) as made:
+    with _enrolled(source, face, still=still, name=name) as someone, _giver(lips, store) as giver:
         from engines.portrait import preview
 
+        made = _lent(someone, giver)
         store.add(made, preview(made))
         words = f"{len(made.frames)} frames of {made.size[0]}x{made.size[1]}, references: {len(made.references.frame)}"
     click.echo(f"{name} is enrolled: {words}.")
@@ -140,6 +146,7 @@ class _Wishes:
     fps: float
     face: int | None
     still: bool
+    lips: str | None
     seed: int
     overwrite: bool
     quiet: bool
@@ -155,6 +162,9 @@ def _dubbing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--face", type=click.IntRange(min=1), help="Which face of a video or photo, by size."),
         click.option("--still", is_flag=True, help="A photo stays still but for its mouth: no sway, no blinks."),
         click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does]."),
+        MANNER,
+        STRENGTH,
+        LIPS,
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lips."),
         BACKEND,
         click.option("--overwrite", is_flag=True, help="Replace the output if it exists."),
@@ -170,10 +180,11 @@ def _dubbing(command: Callable[..., None]) -> Callable[..., None]:
 @_dubbing
 @click.pass_obj
 def dub(
-    given: dict[str, Any], /, who: str, speech: Path, crf: int | None, expressiveness: float | None, backend: str | None, **wishes: Any
-) -> None:
+    given: dict[str, Any], /, who: str, speech: Path, crf: int | None, expressiveness: float | None, manner: str | None,
+    strength: float | None, backend: str | None, **wishes: Any,
+) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say SPEECH: any file with sound."""
-    settings = settings_of(given, crf=crf, expressiveness=expressiveness, backend=backend)
+    settings = settings_of(given, crf=crf, expressiveness=expressiveness, manner=manner, strength=strength, backend=backend)
     wished = _Wishes(**wishes)
     _check(who, settings, wished, speech)
     _must_have_sound(speech)
@@ -190,10 +201,13 @@ def dub(
 @click.pass_obj
 def say(
     given: dict[str, Any], /, who: str, text: str, voice: str | None, speed: float, voice_command: str | None, crf: int | None,
-    expressiveness: float | None, backend: str | None, **wishes: Any,
+    expressiveness: float | None, manner: str | None, strength: float | None, backend: str | None, **wishes: Any,
 ) -> None:  # fmt: skip
     """Make an actor, or the person of a video or photo, say TEXT with a voice of this machine; - reads it from stdin."""
-    settings = settings_of(given, voice=voice, voice_command=voice_command, crf=crf, expressiveness=expressiveness, backend=backend)
+    settings = settings_of(
+        given, voice=voice, voice_command=voice_command, crf=crf, expressiveness=expressiveness, manner=manner, strength=strength,
+        backend=backend,
+    )  # fmt: skip
     from realtime.voices import check_command, checked, choose, found, write
 
     wished = _Wishes(**wishes)
@@ -218,8 +232,7 @@ def _check(who: str, settings: Settings, wished: _Wishes, *inputs: Path) -> None
     check_output(wished.output, (source, *inputs) if is_file else inputs, overwrite=wished.overwrite)
     if is_file:
         return
-    if (source.suffix and len(source.suffix) < 6) or len(source.parts) > 1:
-        raise FileNotFoundError(2, "", str(source))  # a file's name, not an actor's
+    _must_be_a_name(source)
     if wished.face is not None:
         raise SettingsFault("--face is for videos and photos: an actor has one face.", "Leave it out.")
     if wished.still:
@@ -228,13 +241,15 @@ def _check(who: str, settings: Settings, wished: _Wishes, *inputs: Path) -> None
 
 
 def _dub_whom(who: str, speech: Path, settings: Settings, wished: _Wishes) -> None:
-    pipeline = _pipeline(settings)
+    pipeline, store = _pipeline(settings, wished.quiet), _store(settings)
     options: dict[str, Any] = {name: getattr(wished, name) for name in ("start", "fps", "seed", "overwrite")}
-    if Path(who).is_file():
-        with _enrolled(Path(who), wished.face, wished.quiet, wished.still) as someone:
-            _dub(someone, speech, wished.output, wished.quiet, settings, pipeline=pipeline, **options)
-    else:
-        _dub(_store(settings).load(who), speech, wished.output, wished.quiet, settings, pipeline=pipeline, **options)
+    with ExitStack() as stack:
+        if Path(who).is_file():
+            someone = stack.enter_context(_enrolled(Path(who), wished.face, wished.quiet, wished.still))
+        else:
+            someone = store.load(who)
+        giver = stack.enter_context(_giver(wished.lips, store, wished.quiet))
+        _dub(_lent(someone, giver), speech, wished.output, wished.quiet, settings, pipeline=pipeline, **options)
 
 
 @mytalk.command(epilog=example("mytalk demo -o demo.mp4"))
@@ -271,6 +286,8 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
+@MANNER
+@STRENGTH
 @BACKEND
 @click.option("--json-logs", is_flag=True, help="Log lines of JSON, with the session's id.")
 @click.pass_obj
@@ -315,20 +332,23 @@ def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
 )
 @click.option("--push-to-talk", is_flag=True, help="Hear nothing but while space is held on the preview's page.")
 @click.option("--expressiveness", type=float, help="How far the mouth moves, 0 to 2 [default: 1, as the actor does].")
+@MANNER
+@STRENGTH
 @BACKEND
 @click.option("-q", "--quiet", is_flag=True, help="No view.")
 @click.pass_obj
 def camera(
     given: dict[str, Any], actor: str | None, microphone: str | None, output: str | None, camera: str | None, speech: str, rate: int,
-    to: str, to_secret: str, preview: int | None, push_to_talk: bool, expressiveness: float | None,
-    backend: str | None, quiet: bool,
+    to: str, to_secret: str, preview: int | None, push_to_talk: bool, expressiveness: float | None, manner: str | None,
+    strength: float | None, backend: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Be the actor in any video call: a microphone in; a camera, and the voice in step with it, out."""
-    settings = settings_of(given, actor=actor, expressiveness=expressiveness, backend=backend)
-    pipeline = _pipeline(settings)
+    settings = settings_of(given, actor=actor, expressiveness=expressiveness, manner=manner, strength=strength, backend=backend)
+    pipeline = _pipeline(settings, quiet)
     from realtime.camera.choice import Wishes, plan_of
     from realtime.camera.run import run
     from realtime.camera.view import look
+    from realtime.server.options import options_of
 
     store = _store(settings)
     store.find(settings.actor)
@@ -340,7 +360,7 @@ def camera(
         preview = preview or 0
     plan = plan_of(
         Wishes(microphone, output, camera), settings.home, actor=settings.actor, speech=speech, rate=rate,
-        to=to, secret=to_secret, preview=preview, push=push_to_talk,
+        to=to, secret=to_secret, preview=preview, push=push_to_talk, manner=options_of(settings).begun,
     )  # fmt: skip
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
@@ -358,8 +378,11 @@ def _must_have_sound(path: Path) -> None:
         raise MediaFault(f"{path.name} has no sound.", "Give a recording of speech.")
 
 
-def _pipeline(settings: Settings) -> Callable[[], Pipeline]:
-    """What makes the engines, on the backend that is chosen. Raises BackendFault where one was asked for that cannot be had."""
+def _pipeline(settings: Settings, quiet: bool = False) -> Callable[[], Pipeline]:
+    """What makes the engines, on the backend that is chosen. Raises BackendFault where one was asked for that cannot be had.
+
+    Raises MannerFault, and what enrolment raises, where there is no such manner.
+    """
     from engines.backends.choice import choose
     from engines.backends.found import Found, look
 
@@ -369,7 +392,21 @@ def _pipeline(settings: Settings) -> Callable[[], Pipeline]:
     log.log(logging.WARNING if choice.reason and found.cards else logging.INFO, "%s", choice)
     from engines.pipeline import Pipeline
 
-    return partial(Pipeline, expressiveness=settings.expressiveness, backend=choice.backend)
+    manner = _manner(settings, quiet) if settings.manner else None
+    return partial(Pipeline, expressiveness=settings.expressiveness, backend=choice.backend, manner=manner, strength=settings.strength)
+
+
+def _manner(settings: Settings, quiet: bool) -> Manner | None:
+    """How things are said: by its name, or as somebody does in a video."""
+    from engines.motion.manner import manner_of
+    from realtime.manners import manner_called
+
+    source = Path(settings.manner)
+    if source.is_file():
+        with _enrolled(source, None, quiet, still=True) as someone:
+            return manner_of(someone)
+    _must_be_a_name(source)
+    return manner_called(settings.manner, _store(settings))
 
 
 def _dub(
@@ -393,6 +430,34 @@ def _enrolled(source: Path, face: int | None, quiet: bool = False, still: bool =
             seen = enrolled(source, name=name, face_number=face, still=still, warn=warn, progress=lambda done: progress(done, None))
             someone = stack.enter_context(seen)
         yield someone
+
+
+@contextmanager
+def _giver(source: str | None, store: Store, quiet: bool = False) -> Iterator[Actor | None]:
+    """Whose lips are asked for, if anybody's: of a file, or an actor."""
+    if source is None:
+        yield None
+    elif Path(source).is_file():
+        with _enrolled(Path(source), None, quiet, still=True) as someone:
+            yield someone
+    else:
+        _must_be_a_name(Path(source))
+        yield store.load(source)
+
+
+def _lent(actor: Actor, giver: Actor | None) -> Actor:
+    """The actor with the giver's lips."""
+    if giver is None:
+        return actor
+    from engines.appearance.lips import with_lips
+
+    return with_lips(actor, giver)
+
+
+def _must_be_a_name(source: Path) -> None:
+    """Refuse what looks like a file's name, where there is no such file, before it is taken for an actor's."""
+    if (source.suffix and len(source.suffix) < 6) or len(source.parts) > 1:
+        raise FileNotFoundError(2, "", str(source))
 
 
 def _encoded(picture: Any, suffix: str) -> bytes:

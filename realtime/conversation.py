@@ -41,6 +41,8 @@ class Conversation:
         self._outlets: list[Outlet] = []
         self._microphone: Live | None = None
         self._streams = Streams()
+        self.manner, self.strength = around.begun
+        """How it says things, and how much so."""
         self.generation = 0
         """Raised by each interruption: what is of an older one does not leave any more."""
         self._to_engine = ToEngine()
@@ -133,6 +135,12 @@ class Conversation:
         self._log.info("interrupted: %.2f s heard, %.2f s dropped", heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
         return Interrupted(heard / timeline.WIRE_RATE, dropped / timeline.WIRE_RATE)
 
+    async def speak_as(self, name: str, strength: float = 1.0) -> None:
+        """Go on in another manner (`realtime.manners`). Raises MannerFault."""
+        manner = await asyncio.to_thread(self._around.manner, name)
+        self._engine.speak_as(self._talk, manner, strength)
+        self.manner, self.strength = name, strength
+
     # what is told of it
 
     @property
@@ -180,6 +188,8 @@ class Conversation:
             "state": self.state.value,
             "trouble": without_folders(self.trouble.message) if self.trouble else None,
             "microphone": self.hears,
+            "manner": self.manner,
+            "strength": self.strength,
             "generation": self.generation,
             "seconds": round(now - self.opened_at, 2),
             "ticks": pacer.left if pacer else 0,

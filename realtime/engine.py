@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engines.motion.manner import Manner
 from engines.pipeline import Pipeline
 from engines.spec import Float
 from realtime.clock import Clock
@@ -69,6 +70,8 @@ class _Talk:
     """Fatal steps that it was in."""
     alone_until: float = 0.0
     held_until: float = 0.0
+    manner: dict[str, Any] | None = None
+    """What was asked for after its opening, as the process is told it."""
 
 
 class Engine:
@@ -91,7 +94,7 @@ class Engine:
         self._label = label
         self._largest, self._idle_since, self._again = largest, clock.now(), AGAIN_S
         self._measuring = itertools.cycle(BATCHES)
-        self._store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
+        self.store, self._clock, self._factory, self._actor, self._spare_s = store, clock, factory, actor, spare_s
         self._talks: dict[int, _Talk] = {}
         self._names = itertools.count(1)
         self._look_ahead = -1  # unknown until the process is ready
@@ -197,6 +200,13 @@ class Engine:
         if self.ready:
             self._tell("interrupt", session)
 
+    def speak_as(self, session: int, manner: Manner | None, strength: float) -> None:
+        """Have a conversation go on in another manner; also where the process is another one by then."""
+        if talk := self._talks.get(session):
+            talk.manner = {"manner": None if manner is None else manner.to_words(), "strength": strength}
+            if self.ready:
+                self._tell("manner", session, **talk.manner)
+
     def shut(self, session: int) -> None:
         """End a conversation."""
         self._asked.pop(session, None)
@@ -216,7 +226,7 @@ class Engine:
         args = (
             theirs,
             self._factory,
-            self._store,
+            self.store,
             self._actor,
             not self.costs,
             self._largest,
@@ -458,6 +468,8 @@ class Engine:
             ring = Ring(news["width"], news["height"], news["ring"])
             if talk := self._talks.get(news["session"]):
                 talk.ring, talk.asked = ring, None
+                if talk.manner is not None:
+                    self._tell("manner", news["session"], **talk.manner)
                 talk.receiver.opened(self._look_ahead, ring)
             else:
                 ring.forget()

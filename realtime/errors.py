@@ -21,6 +21,7 @@ STATUS = {
     "settings": 400,
     "actor": 422,
     "bad-speech": 422,
+    "manner": 422,
     "media": 422,
     "no-usable-face": 422,
     "output": 409,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engines.errors import Fault
+from engines.motion.manner import Manner, from_words
 from engines.spec import TICK, Float
 from realtime.engine import Engine
 from realtime.listener import CrashFault, EngineFault, Listener
@@ -57,6 +58,9 @@ class Relay:
             self._shut(session)
         elif wish["what"] == "interrupt" and session in self._talks:
             self._engine.interrupt(self._talks[session])
+        elif wish["what"] == "manner" and session in self._talks:
+            manner = None if wish["manner"] is None else from_words(wish["manner"])
+            self._engine.speak_as(self._talks[session], manner, wish["strength"])
 
     def refuse(self, session: int, fault: Fault) -> None:
         """The engine does not go on with it."""
@@ -136,6 +140,10 @@ class RemoteEngine:
     def interrupt(self, session: int) -> None:
         """See `Engine.interrupt`."""
         self._say("interrupt", session)
+
+    def speak_as(self, session: int, manner: Manner | None, strength: float) -> None:
+        """See `Engine.speak_as`."""
+        self._say("manner", session, manner=None if manner is None else manner.to_words(), strength=strength)
 
     def shut(self, session: int) -> None:
         """See `Engine.shut`."""

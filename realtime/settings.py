@@ -58,6 +58,10 @@ class Settings:
     expressiveness: float = 1.0
     """How far mouths move: 1 as the actor does, 0 not at all, up to 2."""
 
+    manner: str = ""
+    """How things are said: one that ships, an actor's name, or a video; empty: as the actor does."""
+    strength: float = 1.0
+    """How much of that manner, 0 to 1."""
     backend: str = "auto"
     """What runs the nets and draws: one of `engines.backends.choice.BACKENDS`."""
 
@@ -74,6 +78,8 @@ class Settings:
                 f"An expressiveness of {self.expressiveness:g} does not exist.",
                 "Choose one from 0 (still) to 2; 1 is how the actor moves.",
             )
+        if not 0 <= self.strength <= 1:
+            raise SettingsFault(f"A strength of {self.strength:g} does not exist.", "Choose one from 0 (the actor's own manner) to 1.")
         if self.backend not in BACKENDS:
             raise SettingsFault(f"There is no backend {self.backend!r}.", f"There are: {', '.join(BACKENDS)}.")
         if not self.host or not self.actor:

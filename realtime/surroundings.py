@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from engines.frames import Picture
+from engines.motion.manner import Manner
 from realtime.clock import Clock
 from realtime.intake import Stream
 from realtime.listener import Listener
@@ -97,9 +99,17 @@ class AnyEngine(Protocol):
         """See `Engine.interrupt`."""
         ...
 
+    def speak_as(self, session: int, manner: Manner | None, strength: float) -> None:
+        """See `Engine.speak_as`."""
+        ...
+
     def shut(self, session: int) -> None:
         """See `Engine.shut`."""
         ...
+
+
+def _no_manner(name: str) -> Manner | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,10 @@ class Surroundings:
     """One in which nothing was said for so long ends."""
     total_s: float = 14400.0
     """None is longer."""
+    begun: tuple[str, float] = ("own", 1.0)
+    """The manner of speaking in which they begin, and its strength."""
+    manner: Callable[[str], Manner | None] = _no_manner
+    """The manner of a name; None: the actor's own. Blocks. Raises MannerFault."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from engines.actor import Actor
 from engines.errors import ActorFault, UnknownActor
+from engines.motion.manner import Manner
 from engines.pipeline import ConversationState, Pipeline
 from engines.spec import Float, Picture
 from realtime.clock import Clock, WallClock
@@ -122,6 +123,7 @@ class FakeConversation:
 
     actor: Any
     tick: int = 0
+    manner: Manner | None = None
     loud: tuple[tuple[bool, ...], ...] = ()
 
 
@@ -129,8 +131,8 @@ class FakeConversation:
 class FakePipeline:
     """In place of `engines.pipeline.Pipeline`: a clapper. Its picture is the actor's first frame, with a bar that moves
     and a box in the middle that is white in ticks of loud speech and black in others. `stamp` says the
-    same of each 5 ms of the tick. A tick costs `cost` seconds. At their tenth tick an actor called "broken" breaks, one called
-    "fatal" ends the process, as a bug of a library does, and one called "stuck" never comes back.
+    same of each 5 ms of the tick. With a manner it is white above. A tick costs `cost` seconds. At their tenth tick an actor
+    called "broken" breaks, one called "fatal" ends the process, as a bug of a library does, and one called "stuck" never comes back.
     """
 
     look_ahead: int = 2
@@ -145,6 +147,10 @@ class FakePipeline:
     def interrupt(self, conversation: FakeConversation) -> FakeConversation:
         """See `Pipeline.interrupt`."""
         return replace(conversation, loud=((False,) * PARTS,) * len(conversation.loud))
+
+    def speak_as(self, conversation: FakeConversation, manner: Manner | None, strength: float = 1.0) -> FakeConversation:
+        """See `Pipeline.speak_as`."""
+        return replace(conversation, manner=manner if strength else None)
 
     def step(
         self, conversations: Sequence[FakeConversation], speech: Float, unseen: Collection[int] = (), *, plain: bool = False
@@ -166,13 +172,15 @@ class FakePipeline:
             loud = (*conversation.loud, loud_parts(heard, self.loud))[-1 - self.look_ahead :]
             shown = conversation.tick - self.look_ahead
             seen = shown >= 0 and row not in unseen
-            pictures.append(self._draw(conversation.actor, shown, loud[0]) if seen else None)
+            pictures.append(self._draw(conversation.actor, shown, loud[0], conversation.manner is not None) if seen else None)
             after.append(replace(conversation, tick=conversation.tick + 1, loud=loud))
         return after, pictures
 
-    def _draw(self, actor: Any, tick: int, loud: tuple[bool, ...]) -> Picture:
+    def _draw(self, actor: Any, tick: int, loud: tuple[bool, ...], manner: bool) -> Picture:
         width, height = actor.size
         picture: Picture = np.array(actor.frames[0])
+        if manner:
+            picture[:40] = 220
         at = tick * 8 % (width - 32)
         picture[48:72, at : at + 32] = 220
         left, middle = width // 2, height // 2
@@ -195,6 +203,7 @@ class InlineEngine:
         self._free = 0.0
         self._count = 0
         self.restarts = 0
+        self.manners: list[tuple[int, Manner | None, float]] = []
 
     def open(self, actor: str, listener: Listener, owner: str = "") -> int:
         """See `Engine.open`."""
@@ -216,6 +225,10 @@ class InlineEngine:
         """See `Engine.interrupt`."""
         self._pending[session] = [(sequence, False) for sequence, _ in self._pending[session]]
         self._heard[session] = [False] * len(self._heard[session])
+
+    def speak_as(self, session: int, manner: Manner | None, strength: float) -> None:
+        """See `Engine.speak_as`: noted in `manners`."""
+        self.manners.append((session, manner, strength))
 
     def shut(self, session: int) -> None:
         """See `Engine.shut`."""
@@ -272,6 +285,12 @@ class StampedPipeline:
     ) -> tuple[ConversationState, tuple[tuple[bool, ...], ...]]:
         """See `Pipeline.interrupt`."""
         return self._pipeline.interrupt(conversation[0]), ((False,) * PARTS,) * len(conversation[1])
+
+    def speak_as(
+        self, conversation: tuple[ConversationState, tuple[tuple[bool, ...], ...]], manner: Manner | None, strength: float = 1.0
+    ) -> tuple[ConversationState, tuple[tuple[bool, ...], ...]]:
+        """See `Pipeline.speak_as`."""
+        return self._pipeline.speak_as(conversation[0], manner, strength), conversation[1]
 
     def step(
         self,

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from engines.actor import Actor
 from engines.errors import BackendFault, Fault
+from engines.motion.manner import Manner, from_words
 from engines.spec import TICK, Float, Picture
 from native.planes import planes
 from realtime.clock import Clock, WallClock
@@ -79,6 +80,10 @@ class LivePipeline(Protocol):
 
     def interrupt(self, conversation: Any) -> Any:
         """The conversation after its speech was broken off."""
+        ...
+
+    def speak_as(self, conversation: Any, manner: Manner | None, strength: float = 1.0) -> Any:
+        """The conversation, going on in another manner."""
         ...
 
     def step(
@@ -315,6 +320,10 @@ class _Worker:
             if talk := self._talks.get(session):
                 talk.state = self._pipeline.interrupt(talk.state)
                 talk.speech = deque((sequence, np.zeros_like(old)) for sequence, old in talk.speech)
+        elif order["what"] == "manner":
+            if talk := self._talks.get(session):
+                manner = None if order["manner"] is None else from_words(order["manner"])
+                talk.state = self._pipeline.speak_as(talk.state, manner, order["strength"])
         elif talk := self._talks.pop(session, None):
             talk.ring.close()
 

@@ -30,6 +30,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, monk
         "VOICE",
         "VOICE_COMMAND",
         "EXPRESSIVENESS",
+        "MANNER",
+        "STRENGTH",
         "TOKEN",
         "ORIGINS",
         "ICE",

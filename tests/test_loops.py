@@ -46,6 +46,9 @@ async def test_sessions_in_two_processes_are_talked_with_as_in_one(client: Clien
             assert broken["dropped_ms"] > 2000
             while (await socket.receive_json())["type"] != "interrupted":
                 pass
+        assert (await client.post(f"{other.url}/manner", json={"name": "happy"}, headers=OWNER)).status == 200
+        await other.until(lambda: other.pictures[-1][2] > 150)
+        await problem(await client.post(f"{other.url}/manner", json={"name": "hapy"}, headers=OWNER), 422, "manner")
         recording = await (await client.post(f"{one.url}/recording", headers=OWNER)).json()
         pictures = len(one.pictures)
         await one.until(lambda: len(one.pictures) > pictures + 25)

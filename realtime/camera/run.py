@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from realtime.clock import Clock, WallClock
 from realtime.conversation import Conversation
 from realtime.engine import Engine
 from realtime.intake import Stream
+from realtime.manners import manner_called
 from realtime.media import read_speech
 from realtime.pcm import Pcm
 from realtime.surroundings import Surroundings
@@ -69,7 +71,9 @@ async def _run(plan: Plan, store: Actors, pipeline: Callable[[], LivePipeline], 
             stack.push_async_callback(away.close)
         stack.push_async_callback(engine.close)
         await engine.start()
-        around = Surroundings(engine, clock, _Uncounted(), idle_s=math.inf, total_s=math.inf)
+        around = Surroundings(
+            engine, clock, _Uncounted(), idle_s=math.inf, total_s=math.inf, begun=plan.manner, manner=partial(manner_called, store=store)
+        )
         session = Conversation("camera", plan.actor, "", around, lambda ended: stop.set())
         stack.push_async_callback(session.close)
         stage = Stage(plan, clock, away)

@@ -45,6 +45,8 @@ class Plan:
     """What a WHIP address asks for."""
     preview: int | None = None
     """The port of a page that shows the picture; 0 for any."""
+    manner: tuple[str, float] = ("own", 1.0)
+    """How things are said at first, and how much so."""
     push: bool = False
     """Whether nothing is heard but while a key is held."""
 

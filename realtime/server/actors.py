@@ -9,6 +9,8 @@ from aiohttp import web
 
 from engines.actor import built_in
 from engines.errors import ActorFault
+from engines.motion.manner import manner_names
+from realtime.manners import OWN
 from realtime.server.enrolments import MOST_FILE
 from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownRoute, WrongType
 from realtime.server.guard import GUARD, OWNER, WHO, must_own
@@ -24,6 +26,11 @@ async def list_actors(request: web.Request) -> web.StreamResponse:
     shown = [actor for actor in actors if rights is None or rights.may_show(str(actor["name"]))]
     body = {"actors": shown, "default": default_actor(request.app[OPTIONS].actor, rights), "may_add": request[WHO] == OWNER}
     return web.json_response(body)
+
+
+async def list_manners(request: web.Request) -> web.StreamResponse:
+    """GET the manners of speaking that ship, the actor's own first."""
+    return web.json_response({"manners": [OWN, *manner_names()]})
 
 
 def _all(store: Actors) -> list[dict[str, Any]]:

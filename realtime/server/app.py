@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from realtime.clock import Clock, WallClock
 from realtime.engine import LONGEST_AGAIN_S, Engine
 from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
+from realtime.manners import manner_called
 from realtime.processes import forks
 from realtime.server import actors, loop, say, speech, watch, whip
 from realtime.server.closed import hide
@@ -85,7 +87,9 @@ def make_app(
     app[WIRE_COST] = []
     app[SCRATCH] = Scratch()
     app[LOOPS] = Loops(loop.main, app[ENGINE], options, clock, app[METRICS], app[SCRATCH])
-    around = Surroundings(app[ENGINE], clock, app[METRICS], options.idle_s, options.total_s)
+    around = Surroundings(
+        app[ENGINE], clock, app[METRICS], options.idle_s, options.total_s, options.begun, partial(manner_called, store=store)
+    )
 
     def make(actor: str, owner: str, ended: Callable[[Placed], None]) -> Placed:
         if place := app[LOOPS].place():
@@ -116,6 +120,7 @@ def _routes() -> list[web.RouteDef]:
         web.get("/healthz", watch.health),
         web.get("/readyz", watch.ready),
         web.get("/metrics", watch.metrics),
+        web.get("/v1/manners", actors.list_manners),
         web.get("/v1/actors", actors.list_actors),
         web.post("/v1/actors", actors.add),
         web.get("/v1/actors/{actor}/preview.jpg", actors.preview),
@@ -134,6 +139,7 @@ def _routes() -> list[web.RouteDef]:
         web.post(f"{one}/speech", speech.speak),
         web.post(f"{one}/say", say.say),
         web.post(f"{one}/interrupt", speech.interrupt),
+        web.post(f"{one}/manner", speech.manner),
         web.post(f"{one}/recording", watch.record),
         web.get(f"{one}/recording", watch.recording),
         web.delete(f"{one}/recording", watch.stop_recording),

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from realtime.clock import Clock, WallClock
 from realtime.conversation import Conversation
+from realtime.manners import manner_called
 from realtime.processes import Line, forks, order
 from realtime.relay import RemoteEngine, said
 from realtime.server import say, speech, watch, whip
@@ -35,6 +36,7 @@ from realtime.server.speaking import Speaking
 from realtime.server.uploads import Uploads
 from realtime.surroundings import Surroundings
 from realtime.webrtc.encoders import set_encoders
+from realtime.worker import Actors
 
 LOOK_S, REPORT_S = 0.05, 1.0
 """Seconds between two looks at who is connected, and between two reports of all sessions."""
@@ -66,11 +68,13 @@ class _Gauges:
 class _Loop:
     """All that lives in the process."""
 
-    def __init__(self, pipe: Connection, options: Options, clock: Clock, number: int) -> None:
+    def __init__(self, pipe: Connection, options: Options, store: Actors, clock: Clock, number: int) -> None:
         self._clock, self._options, self.number = clock, options, number
         self.over = asyncio.Event()
         self.engine, self.gauges, self.metrics = RemoteEngine(), _Gauges(), Metrics(clock)
-        self._around = Surroundings(self.engine, clock, self.gauges, options.idle_s, options.total_s)
+        self._around = Surroundings(
+            self.engine, clock, self.gauges, options.idle_s, options.total_s, options.begun, partial(manner_called, store=store)
+        )
         self.sessions = Sessions(self._around, partial(self._make, ""), MOST, lambda: None)
         self._line = Line(pipe, self._said)
         self.engine.join(self._line)
@@ -167,6 +171,7 @@ def _routes(loop: _Loop) -> list[web.RouteDef]:
         web.post(f"{one}/speech", speech.speak),
         web.post(f"{one}/say", say.say),
         web.post(f"{one}/interrupt", speech.interrupt),
+        web.post(f"{one}/manner", speech.manner),
         web.post(f"{one}/recording", watch.record),
         web.get(f"{one}/recording", watch.recording),
         web.delete(f"{one}/recording", watch.stop_recording),
@@ -175,19 +180,19 @@ def _routes(loop: _Loop) -> list[web.RouteDef]:
     ]
 
 
-def main(pipe: Connection, socket: str, options: Options, number: int, hidden: bool) -> None:
+def main(pipe: Connection, socket: str, options: Options, store: Actors, number: int, hidden: bool) -> None:
     """The process. `socket` is where it answers; `hidden` whether no other process may look into it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this side ends with the pipe
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hidden:
         hide()
-    asyncio.run(_run(pipe, socket, options, number))
+    asyncio.run(_run(pipe, socket, options, store, number))
 
 
-async def _run(pipe: Connection, socket: str, options: Options, number: int) -> None:
+async def _run(pipe: Connection, socket: str, options: Options, store: Actors, number: int) -> None:
     clock = WallClock()
     set_encoders()
-    loop, scratch, uploads = _Loop(pipe, options, clock, number), Scratch(), Uploads(clock)
+    loop, scratch, uploads = _Loop(pipe, options, store, clock, number), Scratch(), Uploads(clock)
     await asyncio.to_thread(scratch.open)
     app = web.Application(middlewares=[answer_faults, _trust], client_max_size=1 << 20)
     app[OPTIONS], app[CLOCK], app[GUARD] = options, clock, Guard(options, clock)

@@ -78,6 +78,10 @@ class TheirSession:
         told = await self.loop.ask("/watch", {"name": self.name, "offer": offer})
         return TheirViewer(told["name"], told["tag"]), str(told["answer"])
 
+    async def speak_as(self, name: str, strength: float = 1.0) -> None:
+        """See `Placed.speak_as`."""
+        await self.loop.ask(f"/v1/sessions/{self.name}/manner", {"name": name, "strength": strength})
+
     async def close(self) -> None:
         """See `Placed.close`."""
         self.loop.tell("end", name=self.name)
@@ -192,7 +196,7 @@ class Loop:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         options = replace(self._options, token="", host="127.0.0.1", origins=())
-        args = (theirs, self._socket, options, self.number, bool(self._options.token))
+        args = (theirs, self._socket, options, self.engine.store, self.number, bool(self._options.token))
         process = context.Process(target=self._main, args=args, daemon=False, name=f"mytalk-loop-{self.number}")
         await asyncio.to_thread(process.start)
         theirs.close()

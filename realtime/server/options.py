@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiortc import RTCIceServer
@@ -15,6 +16,7 @@ from engines.actor import BUILT_IN
 from realtime.clock import unix_time
 from realtime.errors import SettingsFault
 from realtime.loopback import is_loopback
+from realtime.manners import OWN
 from realtime.settings import Settings
 
 LONGEST_LABEL = 60
@@ -50,6 +52,8 @@ class Options:
     """Who says text where nobody is named; empty: the first that is found."""
     voice_command: str = ""
     """What reads text from stdin and writes WAV; empty: the voices that are found here."""
+    begun: tuple[str, float] = (OWN, 1.0)
+    """The manner in which sessions begin, and its strength."""
     idle_s: float = 1800.0
     total_s: float = 14400.0
 
@@ -139,4 +143,5 @@ def options_of(settings: Settings) -> Options:
         voice_command=settings.voice_command,
         idle_s=settings.idle,
         total_s=settings.limit,
+        begun=(Path(settings.manner).name or OWN, settings.strength),
     )

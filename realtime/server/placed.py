@@ -46,6 +46,10 @@ class Placed(Protocol):
         """Answer the offer of a peer that only watches and listens. Raises OfferFault and Busy."""
         ...
 
+    async def speak_as(self, name: str, strength: float = 1.0) -> None:
+        """Go on in another manner (`realtime.manners`). Raises MannerFault."""
+        ...
+
     async def close(self) -> None:
         """End it. Twice is once."""
         ...

@@ -11,8 +11,9 @@ from engines.errors import SpeechFault
 from realtime.pcm import rate_of
 from realtime.server.faults import WrongType
 from realtime.server.keys import CLOCK, UPLOADS
-from realtime.server.speech_socket import converse
-from realtime.server.whip import find
+from realtime.server.speech_socket import converse, speak_as, words_of
+from realtime.server.uploads import read
+from realtime.server.whip import find, manners_of
 
 MOST_FILE = 64 << 20
 
@@ -59,6 +60,13 @@ def _add_header(file: Path, rate: int) -> None:
         out.writeframes(data)
 
 
+async def manner(request: web.Request) -> web.StreamResponse:
+    """POST {"name": "happy", "strength": 0.7}: the session goes on so."""
+    session = find(request)
+    await speak_as(session, words_of((await read(request)).decode("utf-8", errors="replace")), manners_of(request))
+    return web.json_response(session.report())
+
+
 async def talk(request: web.Request) -> web.StreamResponse:
     """GET as a websocket: raw samples in, events out."""
-    return await converse(request, find(request), request.app[CLOCK])
+    return await converse(request, find(request), request.app[CLOCK], manners_of(request))

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from engines.errors import Fault, SpeechFault
+from engines.errors import Fault, MannerFault, SpeechFault
 from realtime import timeline
 from realtime.clock import Clock
 from realtime.conversation import Conversation
 from realtime.errors import without_folders
 from realtime.intake import Stream
+from realtime.manners import OWN, check_strength
 from realtime.pcm import Pcm, rate_of
 from realtime.rate import Rate
 from realtime.server.faults import Busy, WrongType
@@ -43,8 +45,8 @@ _MOST_READ = 8 << 10  # bytes of a websocket that are read at a time
 class SpeechSocket:
     """One websocket of speech: what comes is said; how it goes on is told. A `surroundings.Follower`."""
 
-    def __init__(self, session: Conversation, clock: Clock) -> None:
-        self._session, self._clock = session, clock
+    def __init__(self, session: Conversation, clock: Clock, may: Callable[[str], None]) -> None:
+        self._session, self._clock, self._may = session, clock, may
         self._stream = Stream(AHEAD_S * timeline.WIRE_RATE)
         self._pcm: Pcm | None = None
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_EVENTS)
@@ -134,7 +136,7 @@ class SpeechSocket:
 
     async def _obey(self, text: str) -> None:
         """A message: a word, or JSON with its `type`. Raises SpeechFault for what is neither."""
-        words = _words(text)
+        words = words_of(text)
         kind = words.get("type", "start" if "rate" in words else None)
         if kind == "start":
             self._start(Pcm(rate_of(words.get("rate", self._pcm.rate if self._pcm else None))))
@@ -148,6 +150,8 @@ class SpeechSocket:
             self._generation, self._stale = self._session.generation, False
             if self._events.qsize() == told:
                 self.interrupted(self._stream, self._stream.played, 0)
+        elif kind == "manner":
+            await speak_as(self._session, words, self._may)
         else:
             raise SpeechFault(f"There is no message {text[:40]!r}.", 'Send "flush", "interrupt", or {"type": "start", "rate": 24000}.')
 
@@ -199,7 +203,7 @@ class SpeechSocket:
         self._tell(None)
 
 
-def _words(text: str) -> dict[str, Any]:
+def words_of(text: str) -> dict[str, Any]:
     """A message of a websocket as a dictionary."""
     if text.strip() in ("flush", "interrupt"):
         return {"type": text.strip()}
@@ -210,8 +214,23 @@ def _words(text: str) -> dict[str, Any]:
     return words if isinstance(words, dict) else {}
 
 
-async def converse(request: web.Request, session: Conversation, clock: Clock) -> web.StreamResponse:
-    """A websocket of speech to a session. Raises SpeechFault, Busy, WrongType."""
+async def speak_as(session: Conversation, words: dict[str, Any], may: Callable[[str], None]) -> None:
+    """Have a session go on in the manner that a message asks for. Raises MannerFault, and what `may` raises of the name."""
+    name = words.get("name", OWN)
+    if not isinstance(name, str):
+        raise MannerFault("A manner's name is a text.", 'Send {"type": "manner", "name": "happy", "strength": 0.7}.')
+    strength = check_strength(words.get("strength", 1))
+    may(name)
+    await session.speak_as(name, strength)
+
+
+async def converse(
+    request: web.Request, session: Conversation, clock: Clock, may: Callable[[str], None] = lambda name: None
+) -> web.StreamResponse:
+    """A websocket of speech to a session; `may` raises where a manner's name is not for whoever talks.
+
+    Raises SpeechFault, Busy, WrongType.
+    """
     rate = rate_of(request.query["rate"]) if "rate" in request.query else None
     if sum(isinstance(follower, SpeechSocket) for follower in session.followers) >= SOCKETS:
         raise Busy(f"A session takes {SOCKETS} websockets at a time.", "Close one.")
@@ -220,7 +239,7 @@ async def converse(request: web.Request, session: Conversation, clock: Clock) ->
         raise WrongType("Speech comes here as a websocket.", "Open it with ws://, or POST a sound file.")
     await socket.prepare(request)
     read_little(request.transport)
-    await SpeechSocket(session, clock).run(request, socket, rate)
+    await SpeechSocket(session, clock, may).run(request, socket, rate)
     await socket.close()
     return socket
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
+from engines.errors import MannerFault
+from engines.motion.manner import manner_names
+from realtime.manners import OWN, check_strength
 from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
-from realtime.server.guard import GUARD, WHO, Rights, must_own, must_see
+from realtime.server.guard import GUARD, OWNER, WHO, Rights, must_own, must_see
 from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
@@ -54,14 +59,39 @@ async def begin(request: web.Request) -> web.StreamResponse:
     if rights and not rights.may_show(actor):
         raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
     await request.app[UPLOADS].run(request.app[STORE].find, actor)
+    manner, strength = _manner(request)
     guard.begins(who)
     began = False
     try:
         session, answer = await request.app[SESSIONS].open(actor, offer, owner=who, most=rights.sessions if rights else None)
         began = True
+        if manner:
+            await session.speak_as(manner, strength)
     finally:
         guard.began(who, began)
     return _created(request, f"/v1/sessions/{session.name}", session.tag, answer)
+
+
+def _manner(request: web.Request) -> tuple[str, float]:
+    """The manner that a session is to begin in; an empty name where none is asked for. Raises MannerFault, NotAllowed."""
+    name = request.query.get("manner", "")
+    try:
+        strength = check_strength(float(request.query.get("strength", 1)))
+    except ValueError as error:
+        raise MannerFault("A manner's strength is a number from 0 to 1.", "Leave it out for 1.") from error
+    if name:
+        manners_of(request)(name)
+    return name, strength
+
+
+def manners_of(request: web.Request) -> Callable[[str], None]:
+    """What raises NotAllowed for manners that whoever asks may not have: guests have those that ship, and no actor's."""
+
+    def may(name: str) -> None:
+        if request[WHO] != OWNER and not (name == OWN or name in manner_names()):
+            raise NotAllowed("Guests take manners that ship, not actors'.", "GET /v1/manners lists them.")
+
+    return may
 
 
 def default_actor(actor: str, rights: Rights | None) -> str:
