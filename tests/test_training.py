@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,10 @@ from engines.train.diffusion import predict  # noqa: E402
 from engines.train.export import export, rounded  # noqa: E402
 from engines.train.judges import WINDOW, Identity, Sync  # noqa: E402
 from engines.train.mouths import curves  # noqa: E402
+from engines.train.onward import HEARD, LOOK_AHEAD, Onward, go_on, lessons  # noqa: E402
 from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
 from engines.train.report import at_tempo, through_engine  # noqa: E402
+from engines.train.shipped import read_back  # noqa: E402
 from engines.train.voices import Phone, Said  # noqa: E402
 from tests.people import filmed, small_actor  # noqa: E402
 from tests.test_features import speech  # noqa: E402
@@ -199,3 +202,44 @@ def test_what_spoils_faces_is_learned_from_a_folder_of_clips(tmp_path: Path, mon
         for name, told in zip(("covered", "mixed"), net(batch), strict=True):
             assert np.abs(made[name] - told.numpy()).max() < 1e-3
     assert "covered, logit > 0" in spoiling.judge(net, chips, np.arange(8))
+
+
+def test_shipped_nets_come_back_as_they_are_served() -> None:
+    shipped = read_back(Path(str(files("engines.weights"))), LOOK_AHEAD)
+    for net in (shipped.ears, shipped.net):
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(net.parameters(), rounded(net).parameters(), strict=True))
+    engine, actor, sound = DiffusionMotion(temperature=0.0), small_actor(), speech(2)
+    state = engine.begin(face.motion_of(actor.neutral), actor.opening_range, actor.width_range, None)
+    ticked = through_engine(engine, state, sound)
+    with torch.no_grad():
+        heard = shipped.ears(torch.tensor(mel(np.pad(sound, (0, engine.look_ahead * TICK))))[None], torch.zeros(1, dtype=torch.long))[0]
+    components = predict(shipped.net, heard.numpy()[: len(ticked)], state.who, np.zeros((len(ticked), COMPONENTS), np.float32), 1)
+    whole = parted(state.neutral + shipped.space.motion(components) * state.unit, NEAR * state.unit)
+    talk = slice(10, len(ticked) - 8)  # awake
+    assert np.abs(ticked - whole)[talk].max() < 1e-3
+    assert np.abs(ticked - state.neutral)[talk].max() > 0.02
+
+
+def test_training_goes_on_from_where_it_was_cut_off(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ears, net = Ears(width=48, heads=3, look_ahead=LOOK_AHEAD, past=8), Denoiser(96, COMPONENTS, IDENTITY, width=32)
+    random = np.random.default_rng(0)
+    space = Space(
+        np.zeros(face.L * 2, np.float32), 0.01 * random.normal(size=(COMPONENTS, face.L * 2)).astype(np.float32), np.ones(COMPONENTS)
+    )
+    rest = face.motion_of(small_actor().neutral)
+    clips = []
+    for seed, (name, kind) in enumerate((("a", "grid"), ("b", "made"))):
+        motion = rest + 0.01 * smooth(50, face.L * 2, seed).reshape(50, face.L, 2)
+        clips.append(Clip(name, kind, name, "train", "yes", speech(2, seed), motion, np.ones(50, np.bool_)))
+    known = {clip.file: timing.Timing(0.01, 0.8) for clip in clips}
+    heard = {clip.file: random.normal(size=(100, 512)).astype(np.float16) for clip in clips}
+    lips = lessons(clips, known, heard, space)
+    assert lips[0].rows.shape == (50, 2 * COMPONENTS + HEARD)
+    kept, before = tmp_path / "onward.pt", [value.clone() for value in net.parameters()]
+    go_on(ears, net, space, lips, Onward(steps=1, size=2, ticks=30), kept)
+    assert torch.load(kept, weights_only=True)["step"] == 1
+    go_on(ears, net, space, lips, Onward(steps=2, size=2, ticks=30), kept)
+    assert torch.load(kept, weights_only=True)["step"] == 2
+    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert all(torch.isfinite(value).all() for value in net.parameters())

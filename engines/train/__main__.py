@@ -5,6 +5,8 @@ people   the actors that ship: drawn people, and two paintings of the data's pho
 tracker  the tracker's nets, from MediaPipe's (needs the extra `mediapipe`)
 motion   the motion nets: all speech and clips packed, encoder, teacher, student, export, figures (an hour and a half on two cores)
 covered  what is before a mouth, and two pictures in one (half an hour on two cores)
+onward   the shipped motion nets, trained on with all faces, and figures of people held out (40 minutes on one core)
+manners  the manners of speaking that ship, from clips of which somebody said with what feeling they are spoken (a minute)
 rest     where a mouth is at rest: a regression over faces (ten minutes on two cores)
 renderer  the refiner's net: clips packed, training, export, figures (an hour on two cores)
 ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
@@ -21,7 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m engines.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["face", "people", "tracker", "motion", "rest", "covered", "renderer", "ablations"])
+    parser.add_argument(
+        "command", choices=["face", "people", "tracker", "motion", "onward", "rest", "manners", "covered", "renderer", "ablations"]
+    )
     parser.add_argument("variants", nargs="*", help="of ablations; all if none is named")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with manifest.csv and its clips")
     parser.add_argument(
@@ -31,7 +35,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("engines/weights"), help="where weights go")
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
-    cache = options.cache or Path("cache") / (options.command if options.command in ("renderer", "rest", "covered") else "motion")
+    cache = options.cache or Path("cache") / (
+        options.command if options.command in ("renderer", "rest", "manners", "covered") else "motion"
+    )
     if options.command == "face":
         from engines.train.shape import make_face
 
@@ -52,6 +58,14 @@ def main() -> None:
         from engines.train.rest import train_rest
 
         train_rest(options.data, cache, options.out)
+    elif options.command == "manners":
+        from engines.train.manners import train_manners
+
+        train_manners(options.data, cache, options.out)
+    elif options.command == "onward":
+        from engines.train import onward
+
+        onward.train_on(options.data, cache, options.out, onward.scaled(onward.Onward(), options.length))
     elif options.command == "covered":
         from engines.train.covered import train_covered
 

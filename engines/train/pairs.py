@@ -27,7 +27,7 @@ SYNTHETIC, FACELESS = "synthetic", "faceless"
 """The persons of lessons without a real face: mouths that a model made, and mouths that nets believed in."""
 SILENT = 0.3  # weight of a tick of silence against one of speech
 _CALM = 4  # ticks next to speech that may still move
-_SHARE = np.array([1.0] * 20 + [1.5] * 20 + [0.5] * 20, np.float32)  # outer lips, inner lips, jaw
+SHARE = np.array([1.0] * 20 + [1.5] * 20 + [0.5] * 20, np.float32)  # outer lips, inner lips, jaw
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Space:
 def make_space(moved: list[Float]) -> Space:
     """The space of the given differences, each (N, L, 2)."""
     rows = np.concatenate(moved).reshape(-1, face.L * 2)[::3]
-    share = np.repeat(_SHARE, 2)
+    share = np.repeat(SHARE, 2)
     mean = rows.mean(0)
     _, scale, axes = np.linalg.svd((rows - mean) * share, full_matrices=False)
     deviation = (scale[:COMPONENTS] / np.sqrt(len(rows))).astype(np.float32)

@@ -1,0 +1,338 @@
+"""Trains the shipped motion nets on: encoder and denoiser at once, from speech to lips, on all filmed and made faces.
+
+1. clips are packed, heard by whole-sentence ears (`whole`), and timed below a frame by them (`timing`),
+2. a ridge from those ears to lips says, people balanced, what of a clip's lips its speech tells at all,
+3. both nets go on from their files (`shipped`): lips as filmed, and as told; what the whole-sentence ears heard; as quick and as wide,
+4. they are written, and the figures of people who were held out of it printed.
+What was cut off goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engines import face
+from engines.backends.cpu import CpuNet
+from engines.motion.config import EARS, LIPS
+from engines.motion.engine import DiffusionMotion
+from engines.motion.net import CIRCLE, Denoiser, Dropout, Ears
+from engines.motion.sampler import noises
+from engines.spec import TICK
+from engines.train import report, timing
+from engines.train.augment import spoil
+from engines.train.data import Clip, in_units, prepare
+from engines.train.diffusion import Recipe, curves, losses
+from engines.train.export import export
+from engines.train.figures import LEAST, speech_frames
+from engines.train.pairs import COMPONENTS, SILENT, Space, mel, who
+from engines.train.shipped import read_back
+from engines.train.timing import Timing
+from engines.train.whole import Whole, fetch
+
+Float = NDArray[np.float32]
+Random = np.random.Generator
+LOOK_AHEAD = (2, 0)
+HEARD = 96
+"""Components of what the whole-sentence ears heard."""
+_AROUND = range(-4, 4)  # ticks whose features the ridge sees
+_RIDGE_COMPONENTS, _RIDGE = 128, 0.3
+_KEEP = 60  # steps between checkpoints
+_BEGUN = 4  # ticks of a piece in which the encoder has heard nothing yet
+
+
+@dataclass(frozen=True)
+class Onward:
+    """Everything that may be chosen."""
+
+    steps: int = 600
+    size: int = 16
+    ticks: int = 90
+    rates: tuple[float, float] = (2.5e-4, 5e-4)
+    """Of the encoder and of the denoiser."""
+    made: float = 0.2
+    """Share of pieces from generated clips."""
+    heard: float = 0.7
+    """Weight of giving back what whole-sentence ears heard."""
+    told: float = 0.5
+    """Weight of lips as a whole sentence tells them, beside lips as they were filmed."""
+    quick: float = 0.3
+    """Weight of moving as quickly, and changing as suddenly, as the filmed do."""
+    wide: float = 0.1
+    """Weight of opening and widening as far."""
+    spoilt: float = 0.6
+    """Share of pieces whose sound is spoilt."""
+    temperature: float = 0.3
+    dropout: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lips:
+    """A clip to learn from."""
+
+    clip: Clip
+    rows: Float
+    """(N, COMPONENTS + HEARD + COMPONENTS): the lips filmed, what whole-sentence ears heard, the lips that they tell."""
+    who: Float
+    trust: float
+    """0.25 to 1: by how far lips and sound agree."""
+
+
+def apart(clip: Clip) -> bool:
+    """Whether a clip's person is held out: one in six of those who came last, whom the first training has not seen."""
+    return clip.person.startswith("q") and int(hashlib.sha256(clip.person.encode()).hexdigest(), 16) % 6 == 0
+
+
+def train_on(data: Path, cache: Path, out: Path, recipe: Onward) -> None:
+    """Go on with the nets in `out` and write them there; `cache` keeps what is packed, and `onward.pt`."""
+    clips = prepare(data, cache)
+    whole = Whole(fetch(cache))
+    table = cache / "timing-whole.csv"
+    heard = {clip.file: _kept(cache / f"whole-{clip.file.replace('/', '_')}.npy", clip, whole) for clip in clips}
+    if not table.exists():
+        timing.write(table, timing.find_timing(clips, [heard[clip.file].astype(np.float32) for clip in clips]))
+    known = timing.read(table)
+    begun = read_back(out, LOOK_AHEAD)
+    train = [clip for clip in clips if clip.split == "train" and clip.free != "no"]
+    lips = lessons([clip for clip in train if not apart(clip)], known, heard, begun.space)
+    print(f"{len(lips)} clips of {len({one.clip.person for one in lips})} people", flush=True)
+    ears, net = go_on(begun.ears, begun.net, begun.space, lips, recipe, cache / "onward.pt")
+    training = f"onward from {begun.config.training}; {recipe.steps} steps, seed {recipe.seed}"
+    export(ears, net, begun.space, begun.usual, out, steps=1, temperature=recipe.temperature, training=training)
+    held = timing.trusted([clip for clip in train if apart(clip) and clip.set != "made"], known)
+    engine = DiffusionMotion(ears=CpuNet((out / EARS).read_bytes()), lips=CpuNet((out / LIPS).read_bytes()))
+    print(report.table({"held out": report.judged(held, report.said_by(engine, held))}))
+
+
+def _kept(path: Path, clip: Clip, whole: Whole) -> NDArray[np.float16]:
+    if not path.exists():
+        np.save(path, whole.hear_all(clip.speech).astype(np.float16))
+    found: NDArray[np.float16] = np.load(path)
+    return found
+
+
+def lessons(clips: list[Clip], known: dict[str, Timing], heard: dict[str, NDArray[np.float16]], space: Space) -> list[Lips]:
+    """What is learned from clips whose lips and sound agree, their sound moved to where the lips say that it is."""
+    moved = timing.trusted(clips, known)
+    ticks = {clip.file: _at_ticks(heard[clip.file], known[clip.file].lag, len(clip.motion)) for clip in moved}
+    rows = np.concatenate([ticks[clip.file][::8] for clip in moved])
+    mean = rows.mean(0)
+    values, axes = np.linalg.eigh(np.cov((rows - mean).T))
+    large, basis = values[::-1], axes[:, ::-1].astype(np.float32)
+    told = _told(moved, ticks, known, space, mean, basis[:, :_RIDGE_COMPONENTS] / np.sqrt(large[:_RIDGE_COMPONENTS]))
+    scaled = basis[:, :HEARD] / np.sqrt(large[:HEARD]) * (large[:HEARD] / large[0]) ** 0.25  # what varies little counts less
+    made = []
+    for clip in moved:
+        parts = [space.encode(in_units(clip)[0]), (ticks[clip.file] - mean) @ scaled, told[clip.file]]
+        made.append(Lips(clip, np.concatenate(parts, 1).astype(np.float32), who(clip), trust_of(known[clip.file])))
+    return made
+
+
+def trust_of(found: Timing) -> float:
+    """How far a clip counts."""
+    return float(np.clip((found.agrees - 0.3) / 0.4, 0.25, 1))
+
+
+def _at_ticks(heard: NDArray[np.float16], lag: float, count: int) -> Float:
+    """(count, 512): what was heard in each tick, of a sound that is moved later by `lag` seconds."""
+    at = np.clip(np.arange(2 * count) - lag * 50, 0, len(heard) - 1)
+    low = np.minimum(at.astype(int), len(heard) - 2)
+    part = (at - low)[:, None].astype(np.float32)
+    tokens = heard[low].astype(np.float32) * (1 - part) + heard[low + 1].astype(np.float32) * part
+    return np.asarray(tokens.reshape(count, 2, -1).mean(1), np.float32)
+
+
+def _told(clips: list[Clip], ticks: dict[str, Float], known: dict[str, Timing], space: Space, mean: Float, axes: Float) -> dict[str, Float]:
+    """(N, COMPONENTS) of each clip: lips by a ridge from what is heard around a tick; every person by the root of how much there is."""
+
+    def inputs(clip: Clip) -> Float:
+        near = (ticks[clip.file] - mean) @ axes
+        at = np.arange(len(near))
+        parts = [near[np.clip(at + ago, 0, len(near) - 1)] for ago in _AROUND]
+        return np.concatenate(parts, 1).astype(np.float32)
+
+    people: dict[str, list[tuple[Float, Float, Float, float]]] = {}
+    for clip in clips:
+        spoken = speech_frames(clip.speech, len(clip.motion)) & clip.seen
+        if spoken.sum() < LEAST:
+            continue
+        x, y, trust = inputs(clip)[spoken], space.encode(in_units(clip)[0])[spoken], trust_of(known[clip.file])
+        away_x, away_y = x - x.mean(0), y - y.mean(0)
+        people.setdefault(clip.person, []).append((trust * away_x.T @ away_x, trust * away_x.T @ away_y, y.sum(0) * trust, trust * len(x)))
+    share = {person: 1 / np.sqrt(sum(count for *_, count in own)) for person, own in people.items()}
+    gram, cross, total = (sum(share[p] * part[at] for p, own in people.items() for part in own) for at in (0, 1, 2))
+    count = sum(share[p] * part[3] for p, own in people.items() for part in own)
+    ridge = np.linalg.solve(gram + _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)), cross)
+    found = {}
+    for clip in clips:
+        x = inputs(clip)
+        found[clip.file] = ((x - x.mean(0)) @ ridge + total / count).astype(np.float32)
+    return found
+
+
+class _Pieces:
+    """Draws batches: people by the root of how much there is of them, filmed and made in a fixed share."""
+
+    def __init__(self, lips: list[Lips], recipe: Onward, space: Space, random: Random) -> None:
+        self._recipe, self._random, self._all = recipe, random, lips
+        known: dict[tuple[bool, str], list[Lips]] = {}
+        for one in lips:
+            known.setdefault((one.clip.set == "made", one.clip.person), []).append(one)
+        self._people, made = list(known.values()), np.array([key[0] for key in known])
+        share = np.array([np.sqrt(sum(len(one.rows) * one.trust for one in own)) for own in self._people])
+        for kind, part in ((made, recipe.made if made.any() else 0.0), (~made, 1 - recipe.made if made.any() else 1.0)):
+            share[kind] *= part / max(share[kind].sum(), 1e-9)
+        self._share = share / share.sum()
+        self._rest = np.concatenate([
+            space.encode(np.zeros((1, face.L, 2), np.float32)), np.zeros((1, HEARD + COMPONENTS), np.float32)
+        ], 1)  # fmt: skip
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-mel (B, 3 + 4 (T + 2), 80), rows (B, T, ...), weights (B, T), identities (B, I)."""
+        ticks, parts = self._recipe.ticks, []
+        for _ in range(self._recipe.size):
+            speech, rows, weight, one = self._piece()
+            count = len(rows)
+            heard = mel(np.pad(speech, (0, (ticks + sum(LOOK_AHEAD) - count) * TICK)))
+            more = ((0, ticks - count), (0, 0))
+            parts.append((heard, np.pad(rows, more), np.pad(weight * one.trust, more[0]), one.who))
+        mels, known, weights, whose = (torch.tensor(np.stack(part).astype(np.float32)) for part in zip(*parts, strict=True))
+        return mels, known, weights, whose
+
+    def _piece(self) -> tuple[Float, Float, Float, Lips]:
+        random, ticks = self._random, self._recipe.ticks
+        own = self._people[int(random.choice(len(self._people), p=self._share))]
+        one = own[int(random.integers(len(own)))]
+        speech, rows, weight = one.clip.speech, one.rows, one.clip.seen.astype(np.float32)
+        spoilt = random.random() < self._recipe.spoilt
+        if spoilt and random.random() < 0.35:
+            speech, rows, weight = _faster(speech, rows, weight, random.uniform(0.85, 1.2))
+        if spoilt and len(rows) < ticks and random.random() < 0.5:
+            speech, rows, weight = self._with_silence(speech, rows, weight)
+        if len(rows) > ticks:
+            first = int(random.integers(0, len(rows) - ticks + 1))
+            piece = slice(first, first + ticks)
+            speech, rows, weight = speech[first * TICK : (first + ticks) * TICK], rows[piece], weight[piece].copy()
+            weight[: _BEGUN if first else 0] = 0
+        if spoilt:
+            return spoil(speech, random, self._other, codecs=random.random() < 0.5), rows, weight, one
+        return speech * np.float32(10 ** (random.uniform(-10, 6) / 20)), rows, weight, one
+
+    def _with_silence(self, speech: Float, rows: Float, weight: Float) -> tuple[Float, Float, Float]:
+        before, after = int(self._random.integers(0, 12)), int(self._random.integers(2, 15))
+        quiet = [np.repeat(self._rest, count, 0) for count in (before, after)]
+        calm = [np.r_[np.full(max(count - _BEGUN, 0), SILENT), np.zeros(min(count, _BEGUN))] for count in (before, after)]
+        speech = np.concatenate([np.zeros(before * TICK, np.float32), speech, np.zeros(after * TICK, np.float32)])
+        return speech, np.concatenate([quiet[0], rows, quiet[1]]), np.concatenate([calm[0], weight, calm[1][::-1]]).astype(np.float32)
+
+    def _other(self) -> Float:
+        return self._all[int(self._random.integers(len(self._all)))].clip.speech
+
+
+def _faster(speech: Float, rows: Float, weight: Float, speed: float) -> tuple[Float, Float, Float]:
+    """So many times as fast, pitch with it."""
+    speech = np.interp(np.arange(0, len(speech) - 1, speed), np.arange(len(speech)), speech).astype(np.float32)
+    at = np.arange(len(speech) // TICK) * speed
+    low = np.minimum(at.astype(int), len(rows) - 1)
+    high, part = np.minimum(low + 1, len(rows) - 1), (at - low)[:, None].astype(np.float32)
+    return speech[: len(low) * TICK], rows[low] + part * (rows[high] - rows[low]), weight[low]
+
+
+def go_on(ears: Ears, net: Denoiser, space: Space, lips: list[Lips], recipe: Onward, kept: Path) -> tuple[Ears, Denoiser]:
+    """Both nets, trained on: the moving average of their weights."""
+    torch.manual_seed(recipe.seed)
+    random = np.random.default_rng(recipe.seed)
+    for module in net.modules():
+        if isinstance(module, Dropout):
+            module.dropped = round(recipe.dropout * 256)
+    both, head = nn.ModuleList([ears, net]), nn.Linear(2 * ears.width, HEARD)
+    average = {name: value.clone() for name, value in both.state_dict().items()}
+    groups = zip((ears, net, head), (*recipe.rates, 1e-3), strict=True)
+    optimizer = torch.optim.AdamW(
+        [{"params": one.parameters(), "rate": rate} for one, rate in groups], weight_decay=0.02, betas=(0.9, 0.98)
+    )
+    begun = 0
+    if kept.exists():
+        found = torch.load(kept, weights_only=True)
+        both.load_state_dict(found["both"])
+        head.load_state_dict(found["head"])
+        optimizer.load_state_dict(found["optimizer"])
+        average, begun = found["average"], found["step"]
+    pieces, weights = _Pieces(lips, recipe, space, random), torch.tensor(space.weight)
+    for step in range(begun + 1, recipe.steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * min(1, step / 40) * max(0.03, (1 - step / recipe.steps) ** 0.8)
+        heard, rows, weight, whose = pieces.batch()
+        both.train()
+        whose = (whose + 0.2 * torch.randn_like(whose)) * (torch.rand(len(whose), 1) > 0.15)
+        features = ears(heard, torch.randint(0, CIRCLE, (len(heard),)))[:, : recipe.ticks]
+        drawn = recipe.temperature * torch.tensor(np.stack([noises(random, recipe.ticks, COMPONENTS) for _ in range(len(heard))]))
+        out, _ = net(features, drawn, torch.zeros(len(heard)), whose, torch.zeros(len(heard), net.hidden))
+        loss = torch.stack(list(_losses(out, head(features), rows, weight, space, weights, recipe))).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        for one in both:
+            nn.utils.clip_grad_norm_(one.parameters(), 1.0)
+        optimizer.step()
+        share = min(0.02, 2 / (step + 2)) if step < 200 else 0.008
+        for name, value in both.state_dict().items():
+            average[name].lerp_(value, share)
+        if step % _KEEP == 0 or step == recipe.steps:
+            print(f"{step} steps: loss {loss.item():.3f}", flush=True)
+            states = {
+                "both": both.state_dict(),
+                "head": head.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average,
+                "step": step,
+            }
+            torch.save(states, kept.with_suffix(".part"))
+            kept.with_suffix(".part").replace(kept)
+    both.load_state_dict(average)
+    return ears.eval(), net.eval()
+
+
+def _losses(out: Tensor, heard: Tensor, rows: Tensor, weight: Tensor, space: Space, weights: Tensor, recipe: Onward) -> Iterator[Tensor]:
+    """The parts of the loss of components (B, T, C); rows and weight as `_Pieces.batch` gives them."""
+    true, known, told = rows.split([COMPONENTS, HEARD, COMPONENTS], -1)
+    there = weight > 0
+    spoken = (weight > 0.2 * SILENT + 1e-3).float()
+    yield losses(out, true, weight, spoken, space, Recipe())
+    settled = there.float()
+    settled[:, :_BEGUN] = 0
+    count = settled.sum().clamp(min=1)
+    yield recipe.heard * (((heard - known) ** 2).mean(-1) * settled).sum() / count
+    away = (out - told) * weights
+    away = away - (away * settled[..., None]).sum(1, keepdim=True) / settled.sum(1).clamp(min=1)[:, None, None]  # where it is, is not told
+    near = F.smooth_l1_loss(away * settled[..., None], torch.zeros_like(away), reduction="none").sum()
+    yield recipe.told * (near + 0.3 * (away.diff(dim=1).abs() * settled[:, 1:, None]).sum()) / count
+    for order in (1, 2):
+        among = weight.unfold(1, order + 1, 1).amin(-1)[..., None]
+        ours, theirs = (
+            ((part * weights).diff(n=order, dim=1).abs() * among).sum((0, 1)) / among.sum().clamp(min=1) for part in (out, true)
+        )
+        yield recipe.quick * (ours - theirs).abs().sum()
+    spreads = [[_spread(curve, spoken) for curve in curves(part, space)] for part in (out, true)]
+    for ours, theirs, share in zip(*spreads, (1.0, 0.5), strict=True):
+        yield recipe.wide * share * (ours.log() - theirs.log()).abs().mean()
+
+
+def _spread(curve: Tensor, spoken: Tensor) -> Tensor:
+    """(B,) the standard deviation of a curve (B, T) where there is speech."""
+    count = spoken.sum(1).clamp(min=1)
+    away = curve - ((curve * spoken).sum(1) / count)[:, None]
+    return (((away**2) * spoken).sum(1) / count + 1e-4).sqrt()
+
+
+def scaled(recipe: Onward, length: float) -> Onward:
+    """A recipe so many times as long."""
+    return replace(recipe, steps=max(2, round(recipe.steps * length)))
