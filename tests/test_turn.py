@@ -87,6 +87,7 @@ async def test_the_page_learns_of_the_relay_and_needs_nothing_else(turn: str) ->
         page = await (await browser.new_context(bypass_csp=True)).new_page()
         await page.add_init_script(RELAY_ONLY)
         await page.goto(str(client.make_url("/")))
+        await page.click("#power")
         await page.wait_for_function("session && video.getVideoPlaybackQuality().totalVideoFrames > 20", timeout=60_000)
         while (path := await page.evaluate(PATH)) is None:  # no pair is nominated yet, or for a moment
             await page.wait_for_timeout(100)

@@ -33,7 +33,7 @@ async def to_owner(request: web.Request, handler: Handler) -> web.StreamResponse
     if isinstance(session, TheirSession):
         if request.method == "POST" and request.path.endswith("/viewers"):
             return await handler(request)  # there has to be room for it
-        if "viewer" in request.match_info:
+        if "viewer" in request.match_info or (request.method == "GET" and request.path.endswith(f"/{session.name}")):
             must_see(request, session.name, session.owner)
             return await _forward(request, session.loop, session.owner)
         must_own(request, session.owner)

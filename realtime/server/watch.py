@@ -27,7 +27,7 @@ from realtime.server.guard import (
 from realtime.server.keys import ENGINE, LOOPS, METRICS, RECORDINGS, SESSIONS
 from realtime.server.recordings import LONGEST_S
 from realtime.server.uploads import read
-from realtime.server.whip import find
+from realtime.server.whip import find, seen
 
 
 async def health(request: web.Request) -> web.StreamResponse:
@@ -67,7 +67,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
 
 async def report(request: web.Request) -> web.StreamResponse:
     """GET one session's state and figures."""
-    return web.json_response(find(request).report())
+    return web.json_response(seen(request).report())
 
 
 async def record(request: web.Request) -> web.StreamResponse:

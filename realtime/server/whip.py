@@ -35,7 +35,7 @@ def _owned(request: web.Request) -> Placed:
     return session
 
 
-def _seen(request: web.Request) -> Placed:
+def seen(request: web.Request) -> Placed:
     """The session of a request's path, for whoever may watch it. Raises UnknownSession and NotAllowed."""
     session = request.app[SESSIONS].find(request.match_info["session"])
     must_see(request, session.name, session.owner)
@@ -43,7 +43,7 @@ def _seen(request: web.Request) -> Placed:
 
 
 def _watched(request: web.Request) -> Session:
-    session = _seen(request)
+    session = seen(request)
     assert isinstance(session, Session), "those of other processes are forwarded"
     return session
 
@@ -112,7 +112,7 @@ async def end(request: web.Request) -> web.StreamResponse:
 
 async def watch(request: web.Request) -> web.StreamResponse:
     """POST an offer to a session's viewers: see and hear it too."""
-    session = _seen(request)
+    session = seen(request)
     viewer, answer = await request.app[SESSIONS].watch(session, await _offer(request))
     return _created(request, f"/v1/sessions/{session.name}/viewers/{viewer.name}", viewer.tag, answer)
 

@@ -211,16 +211,13 @@ async function refresh() {
   const mine = session;
   if (!mine || !mine.url || stopped) return;
   try {
-    if (watching) {
-      if (mine.marks.shown) say("speaking", "Watching");
-      return await chart(mine, { added_ms: null });
-    }
-    const response = await fetch(mine.url);
+    const response = await fetch(watching ? `/v1/sessions/${encodeURIComponent(watching)}` : mine.url);
     if (session !== mine || stopped) return;
     if ([404, 410].includes(response.status)) return lost(mine);
     const report = await response.json();
     if (session !== mine || stopped || !mine.marks.shown) return;
-    tellState(report);
+    if (watching) say(report.state, report.state === "speaking" ? WORDS.speaking : "Watching");
+    else tellState(report);
     if (report.trouble) complain(report.trouble);
     await chart(mine, report);
   } catch { /* the connection's own events tell */ }
