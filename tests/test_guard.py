@@ -44,6 +44,8 @@ EVERY = [
     ("POST", "/v1/sessions/none/recording"),
     ("GET", "/v1/sessions/none/recording"),
     ("DELETE", "/v1/sessions/none/recording"),
+    ("GET", "/v1/manners"),
+    ("POST", "/v1/sessions/none/manner"),
     ("GET", "/v1/recordings/none.mp4"),
     ("DELETE", "/v1/recordings/none.mp4"),
     ("GET", "/v1/recordings"),

@@ -7,6 +7,7 @@ Chips are packed once into the cache; what spoils them is drawn anew each time (
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -261,10 +262,12 @@ def judge(net: Net, chips: Chips, held: NDArray[np.int64]) -> str:
 def export(net: Net) -> bytes:
     """The net as ONNX: input "chips" (B, 6, HEIGHT, WIDTH) 0..255, outputs "covered" and "mixed" (B,)."""
     out = BytesIO()
-    torch.onnx.export(
-        net, (torch.zeros(2, 6, HEIGHT, WIDTH),), out, input_names=["chips"], output_names=["covered", "mixed"],
-        dynamic_axes={name: {0: "B"} for name in ("chips", "covered", "mixed")}, opset_version=17, dynamo=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, which is the old one
+        torch.onnx.export(
+            net, (torch.zeros(2, 6, HEIGHT, WIDTH),), out, input_names=["chips"], output_names=["covered", "mixed"],
+            dynamic_axes={name: {0: "B"} for name in ("chips", "covered", "mixed")}, opset_version=17, dynamo=False,
+        )  # fmt: skip
     return out.getvalue()
 
 
