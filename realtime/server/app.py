@@ -28,7 +28,7 @@ from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
 from realtime.manners import manner_called
 from realtime.processes import forks
-from realtime.server import actors, loop, say, speech, watch, whip
+from realtime.server import actors, loop, say, watch, whip
 from realtime.server.closed import hide
 from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
@@ -110,7 +110,6 @@ def make_app(
 
 
 def _routes() -> list[web.RouteDef]:
-    one, viewer = "/v1/sessions/{session}", "/v1/sessions/{session}/viewers/{viewer}"
     return [
         web.get("/", _page),
         web.get(f"/{{file:{'|'.join(map(re.escape, PAGE_FILES))}}}", _page),
@@ -129,22 +128,8 @@ def _routes() -> list[web.RouteDef]:
         web.get("/v1/voices", say.list_voices),
         web.get("/v1/sessions", watch.list_sessions),
         web.post("/v1/sessions", whip.begin),
-        web.get(one, watch.report),
-        web.patch(one, whip.patch),
-        web.delete(one, whip.end),
-        web.post(f"{one}/viewers", whip.watch),
-        web.patch(viewer, whip.patch_viewer),
-        web.delete(viewer, whip.end_viewer),
-        web.get(f"{one}/speech", speech.talk),
-        web.post(f"{one}/speech", speech.speak),
-        web.post(f"{one}/say", say.say),
-        web.post(f"{one}/interrupt", speech.interrupt),
-        web.post(f"{one}/manner", speech.manner),
-        web.post(f"{one}/recording", watch.record),
-        web.get(f"{one}/recording", watch.recording),
-        web.delete(f"{one}/recording", watch.stop_recording),
-        web.get("/v1/recordings/{recording}.mp4", watch.download),
-        web.delete("/v1/recordings/{recording}.mp4", watch.remove_recording),
+        web.post("/v1/sessions/{session}/viewers", whip.watch),
+        *loop.of_sessions(),
         web.post("/v1/joins", watch.join),
         web.post("/v1/guests", watch.enter),
         web.post("/v1/owners", watch.sign_in),

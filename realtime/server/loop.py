@@ -156,12 +156,10 @@ async def _recordings(request: web.Request) -> web.StreamResponse:
     return web.json_response({"recordings": request.app[RECORDINGS].of_owner(who)})
 
 
-def _routes(loop: _Loop) -> list[web.RouteDef]:
+def of_sessions() -> list[web.RouteDef]:
+    """The routes of sessions and recordings that whichever process has them answers; the server forwards those of others (`forward`)."""
     one, viewer = "/v1/sessions/{session}", "/v1/sessions/{session}/viewers/{viewer}"
     return [
-        web.post("/begin", loop.begin),
-        web.post("/watch", loop.watch),
-        web.post("/recordings", _recordings),
         web.get(one, watch.report),
         web.patch(one, whip.patch),
         web.delete(one, whip.end),
@@ -178,6 +176,11 @@ def _routes(loop: _Loop) -> list[web.RouteDef]:
         web.get("/v1/recordings/{recording}.mp4", watch.download),
         web.delete("/v1/recordings/{recording}.mp4", watch.remove_recording),
     ]
+
+
+def _routes(loop: _Loop) -> list[web.RouteDef]:
+    own = [web.post("/begin", loop.begin), web.post("/watch", loop.watch), web.post("/recordings", _recordings)]
+    return [*own, *of_sessions()]
 
 
 def main(pipe: Connection, socket: str, options: Options, store: Actors, number: int, hidden: bool) -> None:
