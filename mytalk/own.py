@@ -32,7 +32,6 @@ def own(name: str) -> Any:
 def _plain() -> bool:
     """Whether the plain names lead to our packages. If so, from now on they do."""
     if not all(_is_ours(name) for name in NAMES):
-        sys.meta_path.insert(0, _Finder())
         return False
     for name in NAMES:
         import_module(name)
@@ -85,3 +84,6 @@ def _import(
         return builtins.__import__(ours, globals, locals, fromlist, 0)
     import_module(ours)
     return sys.modules[f"{__name__}.{name.partition('.')[0]}"]
+
+
+sys.meta_path.insert(0, _Finder())  # at once: a process of ours finds itself here by the name of a module alone

@@ -3,34 +3,100 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable
-from multiprocessing import forkserver
+from multiprocessing import context, forkserver, popen_forkserver, reduction, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any, cast
 
-PRELOADED = ["__main__", "realtime.cli", "realtime.worker", "realtime.server.files"]
+PRELOADED = [f"{__package__}.worker", f"{__package__}.server.files"]
 """What those that are forked from one process need, all of them or some: it is imported once. Nothing of it starts a thread."""
+_SAFE = "PYTHONSAFEPATH"
+
+
+class _Popen(popen_forkserver.Popen):
+    """A process that is forked from `_SERVER` and imports nothing of the program that asks: a script need not guard its main part, and
+    none of it is run twice."""
+
+    _fds: list[int]  # that it is to have
+
+    def _launch(self, process_obj: Any) -> None:
+        here = {"name": process_obj.name, "sys_path": sys.path, "sys_argv": sys.argv[:1], "dir": str(Path.cwd())}
+        said = io.BytesIO()
+        context.set_spawning_popen(self)
+        try:
+            for what in (here, process_obj):
+                reduction.dump(what, said)
+        finally:
+            context.set_spawning_popen(None)
+        self.sentinel, into = _SERVER.connect_to_new_process(self._fds)
+        lives = os.dup(into)  # open for as long as this side is: the other end notices when it goes
+        self.finalizer = util.Finalize(self, _close, (lives, self.sentinel))
+        with os.fdopen(into, "wb") as pipe:
+            pipe.write(said.getbuffer())
+        self.pid = forkserver.read_signed(self.sentinel)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+class _Forked(context.ForkServerProcess):
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self._safe = os.environ.get(_SAFE)
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  as multiprocessing calls it
+        return _Popen(process_obj)
+
+    def run(self) -> None:
+        _restore(self._safe)  # for programs that it starts
+        super().run()
+
+
+def _restore(safe: str | None) -> None:
+    """Set `_SAFE` to what it was."""
+    os.environ.pop(_SAFE, None)
+    if safe is not None:
+        os.environ[_SAFE] = safe
+
+
+class _Forks(context.ForkServerContext):
+    Process = _Forked
+
+
+_SERVER = forkserver.ForkServer()  # of our own: the program that uses us may have one with other imports
+_SERVER.set_forkserver_preload(PRELOADED)
+_STARTING = threading.Lock()
 
 
 def forks() -> BaseContext:
     """How processes are started (blocking, the first time): forked from one that has nothing but imports, in some milliseconds; where the
-    system has no such thing, anew.
-
-    Each also imports the script that was started, if there is one (before Python 3.12.8 naming `__main__` here does not help): of ours
-    that is nothing but `realtime.cli`.
-    """
+    system has no such thing, anew."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    forkserver.set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
-    return multiprocessing.get_context("forkserver")
+    with _STARTING:
+        chosen: str | None = multiprocessing.get_start_method(allow_none=True)
+        safe = os.environ.get(_SAFE)
+        os.environ[_SAFE] = "1"  # folders here that are called as ours are not what it imports
+        try:
+            _SERVER.ensure_running()
+        finally:
+            _restore(safe)
+            if chosen is None:  # which is the program's to choose
+                multiprocessing.set_start_method(cast("str", None), force=True)
+    return _Forks()
 
 
 class Line:

@@ -126,6 +126,38 @@ def test_a_text_becomes_a_video(tmp_path: Path, counting: Any) -> None:
     assert mytalk.voices(voice_command=voice)[0].name == "command"
 
 
+def test_a_program_without_a_main_guard_has_an_engine_and_its_own_way_to_start_processes(tmp_path: Path) -> None:
+    """It is run once; so is what lies beside it, also where it is called as ours."""
+    for name in ("", "realtime"):
+        folder = tmp_path / f"a{name}"
+        folder.mkdir()
+        if name:
+            (folder / name).mkdir()
+            (folder / name / "__init__.py").write_text("print('theirs')\n")
+        said = python(
+            """
+            import asyncio, multiprocessing, os
+            print("begins", flush=True)
+            from mytalk.own import own
+            clock, testing, engine = (own(f"realtime.{name}") for name in ("clock", "testing", "engine"))
+            async def main():
+                made = engine.Engine(testing.FakeStore(), clock.WallClock(), testing.FakePipeline, actor="presenter", spare_s=0.01)
+                await made.start()
+                while not made.spare_ready:
+                    await asyncio.sleep(0.01)
+                print(made.costs[1] > 0, engine.__name__, flush=True)
+                await made.close()
+            asyncio.run(main())
+            shell = own("realtime.processes").forks().Process(target=os.system, args=("echo ${PYTHONSAFEPATH-no}",))
+            shell.start()
+            shell.join()
+            multiprocessing.set_start_method("spawn")
+            """,
+            folder,
+        )
+        assert said.splitlines() == ["begins", f"True {'mytalk.own.' if name else ''}realtime.engine", "no"]
+
+
 @pytest.mark.slow
 def test_a_project_with_folders_of_our_names_has_both(tmp_path: Path) -> None:
     for name in ("engines", "realtime", "native"):
