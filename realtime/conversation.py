@@ -63,6 +63,8 @@ class Conversation:
         self.skipped = 0
         """Samples of live speech that were dropped to stay current."""
         self._refusal: Fault | None = None
+        self.said: Callable[[int, Speech], None] = lambda tick, speech: None
+        """Told of each tick whose sound has left, and what it was of."""
         self.opened_at = self._spoke_at = self._clock.now()
 
     def attach(self, outlet: Outlet) -> None:
@@ -327,6 +329,7 @@ class Conversation:
                 self._all("speaking", speech.stream)
             elif tick % TELL == 0:
                 self._all("played", speech.stream)
+        self.said(tick, speech)
 
     def _shown(self, speech: Speech) -> None:
         left = self._clock.now()
