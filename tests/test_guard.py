@@ -49,6 +49,7 @@ EVERY = [
     ("GET", "/v1/recordings/none.mp4"),
     ("DELETE", "/v1/recordings/none.mp4"),
     ("GET", "/v1/recordings"),
+    ("POST", "/v1/rooms"),
     ("POST", "/v1/joins"),
     ("GET", "/v1/me"),
     ("GET", "/sample.flac"),
@@ -107,6 +108,7 @@ async def test_a_browser_joins_once_and_sees_its_own_sessions_only() -> None:
                 ("GET", "/v1/sessions"),
                 ("GET", "/metrics"),
                 ("POST", "/v1/joins"),
+                ("POST", "/v1/rooms"),
                 ("POST", "/v1/actors?name=anna"),
                 ("DELETE", "/v1/actors/presenter"),
             ):

@@ -28,13 +28,13 @@ from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
 from realtime.manners import manner_called
 from realtime.processes import forks
-from realtime.server import actors, loop, say, watch, whip
+from realtime.server import actors, loop, rooms, say, watch, whip
 from realtime.server.closed import hide
 from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
 from realtime.server.forward import to_owner
 from realtime.server.guard import GUARD, PAGE_FILES, Guard, add_headers, answer_faults, cors, stand_guard
-from realtime.server.keys import CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.keys import AROUND, CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, STORE, UPLOADS
 from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
@@ -87,7 +87,7 @@ def make_app(
     app[WIRE_COST] = []
     app[SCRATCH] = Scratch()
     app[LOOPS] = Loops(loop.main, app[ENGINE], options, clock, app[METRICS], app[SCRATCH])
-    around = Surroundings(
+    around = app[AROUND] = Surroundings(
         app[ENGINE], clock, app[METRICS], options.idle_s, options.total_s, options.begun, partial(manner_called, store=store)
     )
 
@@ -128,6 +128,7 @@ def _routes() -> list[web.RouteDef]:
         web.get("/v1/voices", say.list_voices),
         web.get("/v1/sessions", watch.list_sessions),
         web.post("/v1/sessions", whip.begin),
+        web.post("/v1/rooms", rooms.begin),
         web.post("/v1/sessions/{session}/viewers", whip.watch),
         *loop.of_sessions(),
         web.post("/v1/joins", watch.join),

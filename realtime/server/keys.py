@@ -14,8 +14,10 @@ from realtime.server.recordings import Recordings
 from realtime.server.sayings import Sayings
 from realtime.server.sessions import Sessions
 from realtime.server.uploads import Uploads
+from realtime.surroundings import Surroundings
 from realtime.worker import Actors
 
+AROUND = web.AppKey("around", Surroundings)
 SESSIONS = web.AppKey("sessions", Sessions)
 ENGINE = web.AppKey("engine", Engine)
 STORE = web.AppKey("store", Actors)

@@ -132,7 +132,7 @@ class Session(Conversation):
     def state(self) -> State:
         """What it does."""
         state = super().state
-        return State.CONNECTING if state is not State.ENDED and not self.peer.connected else state
+        return State.CONNECTING if state is not State.ENDED and not self.connected else state
 
     @property
     def hears(self) -> bool:
