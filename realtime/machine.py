@@ -53,7 +53,7 @@ def voices(given: dict[str, Any]) -> None:
     context_settings={"ignore_unknown_options": True},
     epilog=example("mytalk bench latency", "mytalk bench camera --help"),
 )
-@click.argument("which", metavar="latency|camera|endurance|speed|voice|memory|attack|admission")
+@click.argument("which", metavar="latency|camera|endurance|speed|voice|memory|attack|admission|plugins")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 @click.pass_context
 def bench(context: click.Context, which: str, rest: tuple[str, ...]) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from playwright.async_api import async_playwright
 
 from mytalk import client
@@ -24,6 +32,7 @@ from realtime.server.keys import SESSIONS
 from realtime.server.options import Options
 from realtime.testing import FakePipeline, FakeStore
 from tests.made import noise, write_wav
+from tests.peers import until
 from tests.test_live_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent
@@ -140,6 +149,113 @@ async def test_a_client_pushes_hears_sees_and_interrupts(tmp_path: Path) -> None
                 raise AssertionError("let in")
 
 
+async def test_an_agent_of_realtime_events_has_a_face_and_learns_what_was_heard(tmp_path: Path) -> None:
+    """The agent is scripted: it says four seconds, and after one of them its user begins to talk."""
+    told: list[Any] = []
+    delta = base64.b64encode((noise(9600) * 20000).astype("<i2").tobytes()).decode()
+
+    async def agent(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        told.append((await socket.receive_json())["type"])
+        for _ in range(10):
+            await socket.send_json({"type": "response.output_audio.delta", "item_id": "one", "delta": delta})
+        await socket.send_json({"type": "response.output_audio.done", "item_id": "one"})
+        sessions = running.app[SESSIONS]
+        await until(lambda: any(session.report()["state"] == "speaking" and session.report()["ticks"] > 20 for session in sessions))
+        await socket.send_json({"type": "input_audio_buffer.speech_started"})
+        told.append(await socket.receive_json())
+        await socket.send_json({"type": "response.output_audio.delta", "item_id": "two", "delta": delta})
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/realtime", agent)])
+    async with server(tmp_path) as running, TestServer(app) as agents:
+        await run("realtime_agent.py", agents.make_url("/realtime"), str(running.make_url("/")))
+        assert len(running.app[SESSIONS]) == 0
+    assert told[0] == "response.create"
+    assert (told[1]["type"], told[1]["item_id"]) == ("conversation.item.truncate", "one")
+    assert 0 < told[1]["audio_end_ms"] < 4000
+
+
+def program(name: str) -> SimpleNamespace:
+    """An example's names."""
+    return SimpleNamespace(**runpy.run_path(str(EXAMPLES / name)))
+
+
+def says_noise(text: str) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
+    """In place of `mytalk.speak`: half a second for each text."""
+    yield from np.split(noise(12_000).astype(np.float32), 4)
+
+
+@pytest.mark.xdist_group("livekit")
+async def test_a_worker_of_livekit_greets_and_answers_what_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("livekit.agents", reason="LiveKit Agents is not installed: make install EXTRAS=test")
+    from livekit.agents import Agent, AgentSession
+
+    from tests.livekit_room import Room, listen
+
+    monkeypatch.setattr("mytalk.speak", says_noise)
+    worker = program("livekit_worker.py")
+    face = partial(worker.AvatarSession, store=FakeStore(size=(256, 256)), pipeline=FakePipeline)
+    worker.talk.__globals__["AvatarSession"] = face
+    session, room = AgentSession[None](tts=worker.LocalVoice()), cast(Any, Room())
+    avatar = await worker.talk(session, room)
+    events = listen(session.output.audio)
+    await session.start(Agent(instructions="Answer."))
+    try:
+        await session.say("Hello.")
+        assert events == ["started", (pytest.approx(0.5, abs=0.1), False)]  # LiveKit adds a little silence to a voice's
+        session.say("This is said for a while, and then it is not.")
+        await until(lambda: len(events) == 3)
+        await worker.answer(session, SimpleNamespace(text="What?"))
+        await until(lambda: len(events) == 6)
+        assert events[3][1]
+        assert events[4:] == ["started", (pytest.approx(0.5, abs=0.1), False)]
+    finally:
+        await avatar.aclose()
+        await session.aclose()
+
+
+@pytest.mark.xdist_group("pipecat")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Pipecat's own modules use what it deprecates
+async def test_a_bot_of_pipecat_says_what_is_typed_on_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pipecat", reason="Pipecat is not installed: make install EXTRAS=test")
+    monkeypatch.setattr("mytalk.speak", says_noise)
+    bot = program("pipecat_bot.py")
+    app = bot.make_app(store=FakeStore(size=(256, 256)), pipeline=FakePipeline)
+    loud, sizes = [0], set[int]()
+
+    async def take(track: Any) -> None:
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                if track.kind == "audio":
+                    loud[0] += int((np.abs(frame.to_ndarray().astype(int)) > 1000).sum())
+                else:
+                    sizes.add(frame.width)
+
+    async with TestServer(app) as page, ClientSession() as web_client:
+        connection, tasks = RTCPeerConnection(), []
+        connection.on("track", lambda track: tasks.append(asyncio.create_task(take(track))))
+        words = connection.createDataChannel("words")
+        for kind in ("audio", "video"):
+            connection.addTransceiver(kind, direction="recvonly")
+        assert "<video" in await (await web_client.get(page.make_url("/"))).text()
+        await connection.setLocalDescription(await connection.createOffer())
+        asked = {"sdp": connection.localDescription.sdp, "type": "offer"}
+        answer = await (await web_client.post(page.make_url("/offer"), json=asked)).json()
+        await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        await until(lambda: loud[0] > 3000)  # it greets
+        before = loud[0]
+        words.send('{"text": "Hello."}')
+        await until(lambda: loud[0] > before + 3000)
+        await until(lambda: 512 in sizes)
+        await connection.close()
+        await asyncio.gather(*tasks)
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -158,6 +274,13 @@ async def test_the_page_of_ones_own_shows_a_face_that_says_what_is_typed(tmp_pat
                 await page.click("text=Say")
             assert (await answer.value).status == 202
             await browser.close()
+
+
+def test_the_pieces_about_plugins_are_python() -> None:
+    pieces = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(pieces) == 3
+    for piece in pieces:
+        compile(piece, "docs/plugins.md", "exec")
 
 
 def test_the_pieces_of_the_documentation_are_python_with_names_that_there_are() -> None:
