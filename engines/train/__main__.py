@@ -8,13 +8,14 @@ covered  what is before a mouth, and two pictures in one (half an hour on two co
 onward   the shipped motion nets, trained on with all faces, and figures of people held out (40 minutes on one core)
 manners  the manners of speaking that ship, from clips of which somebody said with what feeling they are spoken (a minute)
 rest     where a mouth is at rest: a regression over faces (ten minutes on two cores)
-renderer  the refiner's net: clips packed, training, export, figures (an hour on two cores)
+renderer  the refiner's net: clips packed, training, export, figures (two hours on two cores); with --onward the shipped net is trained on
 ablations  what each part of that brings: shorter trainings without it (names of variants after the command; all of them: two hours)
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--length", type=float, default=1.0, help="of the training against what is shipped: 0.01 for a dry run")
     parser.add_argument("--out", type=Path, default=Path("engines/weights"), help="where weights go")
+    parser.add_argument("--onward", action="store_true", help="renderer: train the net in --out on, instead of one that knows nothing")
     parser.add_argument("--free", action="store_true", help="leave out the clips whose rights are not stated, too")
     options = parser.parse_args()
     cache = options.cache or Path("cache") / (
@@ -73,7 +75,10 @@ def main() -> None:
     elif options.command == "renderer":
         from engines.train import renderer
 
-        renderer.train_all(options.data, cache, options.out, renderer.scaled(renderer.Plan(free=options.free), options.length))
+        plan = renderer.Plan(free=options.free)
+        if options.onward:
+            plan = replace(plan, onward=str(options.out), **renderer.ONWARD)
+        renderer.train_all(options.data, cache, options.out, renderer.scaled(plan, options.length))
     else:
         from engines.train.motion import Plan, scaled, train_all
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engines import face
 from engines.actor import Actor
 from engines.appearance.engine import WarpAppearance
-from engines.appearance.zone import SIDE, Views, resized
+from engines.appearance.zone import CELLS, NUMBERS, SIDE, K, Views, resized
 from engines.drawn import draw
 from engines.enrol import Follower, Tracks, choose, make_actor, make_references
 from engines.errors import FaceFault
@@ -29,7 +29,7 @@ from engines.tracker import Tracker
 from engines.train.data import pictures, read_manifest
 from native.planes import from_rgb
 
-_EVERY = {"grid": 3, "varied": 2}  # a pair of neighbours is taken every so many frames
+_PAIRS = {"grid": 12, "varied": 8, "made": 5}  # of neighbours, at most, of half a clip
 _LEAST = 20  # frames with a face that half a clip needs
 _FEW = (1, 3, 8, 8)  # references that short clips and photos have: half of the halves are packed with so few, too
 MOUTH = np.array([1.6, 1.8], np.float32)  # the mouth's box against the lips', as figures have it
@@ -37,28 +37,26 @@ MOUTH = np.array([1.6, 1.8], np.float32)  # the mouth's box against the lips', a
 Bytes = NDArray[np.uint8]
 
 
+_COLOURS = (np.uint8, (SIDE, SIDE, 3))
+TARGET = np.dtype([
+    ("picture", *_COLOURS), ("references", np.uint8, (K, CELLS, CELLS, 3)), ("drawn", np.uint8, (CELLS, CELLS, 4)),
+    ("numbers", np.float32, NUMBERS), ("target", *_COLOURS), ("mouth", np.float32, 4), ("frame", np.int32), ("missing", np.float32),
+])  # fmt: skip
+"""A picture to learn from: what `zone.View` has of it as the warp made it; the same place as it was filmed (`target`); the mouth's box
+(x0, y0, x1, y1, shares of the zone's side); which frame of the clip; how much of the mouth's inside was drawn, 0..1."""
+
+
 @dataclass(frozen=True)
 class Half:
-    """What may be learned from half a clip: N targets in pairs of neighbours. Fields as `zone.View` has them."""
+    """What may be learned from half a clip: targets in pairs of neighbours."""
 
     person: str
+    set: str
     free: str
     few: bool
     """Whether from few references, as a photo or a short clip has."""
-    picture: Bytes
-    """(N, SIDE, SIDE, 3) as the warp made it."""
-    references: Bytes
-    drawn: Bytes
-    numbers: Float
-    target: Bytes
-    """(N, SIDE, SIDE, 3) as it was filmed."""
-    mouth: Float
-    """(N, 4) the mouth's box: x0, y0, x1, y1 as shares of the zone's side."""
-    frame: NDArray[np.int32]
-    """(N,) which frame of the clip."""
-
-
-_FIELDS = ("picture", "references", "drawn", "numbers", "target", "mouth", "frame")
+    targets: NDArray[np.void]
+    """(N,) of TARGET, read from the file when they are looked at."""
 
 
 def prepare_crops(data: Path, cache: Path, splits: Sequence[str] = ("train", "train-picture"), jobs: int = 2) -> list[Half]:
@@ -67,12 +65,11 @@ def prepare_crops(data: Path, cache: Path, splits: Sequence[str] = ("train", "tr
     cache.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs) as pool:
         packed = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=2))
-    return [_half(row["person"], row["free"], path) for row, paths in zip(rows, packed, strict=True) for path in paths]
+    return [_half(row["person"], row["set"], row["free"], path) for row, paths in zip(rows, packed, strict=True) for path in paths]
 
 
-def _half(person: str, free: str, path: Path) -> Half:
-    with np.load(path, allow_pickle=False) as found:
-        return Half(person, free, ".few." in path.name, **{name: found[name] for name in _FIELDS})
+def _half(person: str, kind: str, free: str, path: Path) -> Half:
+    return Half(person, kind, free, ".few." in path.name, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _packed(row: dict[str, str], data: Path, cache: Path) -> list[Path]:
@@ -83,9 +80,9 @@ def _packed(row: dict[str, str], data: Path, cache: Path) -> list[Path]:
         tracks = _tracked(frames)
         for side in (0, 1):
             if tracks is not None:
-                _pack(frames, tracks.landmarks, tracks.seen, side, _EVERY[row["set"]], cache, name)
+                _pack(frames, tracks.landmarks, tracks.seen, side, _PAIRS[row["set"]], cache, name)
         (cache / f"{name}.done").touch()
-    return sorted(cache.glob(f"{name}.[01].*npz"))
+    return sorted(cache.glob(f"{name}.[01].*npy"))
 
 
 def _tracked(frames: Sequence[Picture]) -> Tracks | None:
@@ -100,21 +97,22 @@ def _tracked(frames: Sequence[Picture]) -> Tracks | None:
         return None
 
 
-def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side: int, every: int, cache: Path, name: str) -> None:
+def _pack(frames: list[Picture], landmarks: Float, seen: NDArray[np.bool_], side: int, most: int, cache: Path, name: str) -> None:
     """References from one half (`side` 0: the first), targets from the other."""
     count = len(frames)
     use = (np.arange(count) < count // 2) == (side == 0)
-    first = [at for at in range(0, count - 1, every) if seen[at : at + 2].all() and not use[at : at + 2].any()]
+    first = [at for at in range(count - 1) if seen[at : at + 2].all() and not use[at : at + 2].any()]
     if (use & seen).sum() < _LEAST or not first:
         return
+    first = [first[at] for at in np.unique(np.linspace(0, len(first) - 1, most).astype(int))]
     actor = make_actor(name, frames, landmarks, seen, use=use)
     motion = _motions(landmarks, actor)
-    store(pairs(actor, frames, motion, first), cache / f"{name}.{side}.npz")
+    store(pairs(actor, frames, motion, first), cache / f"{name}.{side}.all.npy")
     random = np.random.default_rng(zlib.crc32(f"{name}{side}".encode()))
     if random.random() < 0.5:
         chosen = choose(motion, actor.poses, use & seen, int(random.choice(_FEW)))
         actor = replace(actor, references=make_references(frames, chosen, actor.poses, motion))
-        store(pairs(actor, frames, motion, first[::3]), cache / f"{name}.{side}.few.npz")
+        store(pairs(actor, frames, motion, first[::2]), cache / f"{name}.{side}.few.npy")
 
 
 def _motions(landmarks: Float, actor: Actor) -> Float:
@@ -124,10 +122,10 @@ def _motions(landmarks: Float, actor: Actor) -> Float:
     )
 
 
-def pairs(actor: Actor, frames: Sequence[Picture], motion: Float, first: Sequence[int]) -> dict[str, NDArray[np.generic]]:
-    """The fields of `Half` for the frames `first` and those that follow each; `frames[n]` is what frame n saying `motion[n]` looks like."""
+def pairs(actor: Actor, frames: Sequence[Picture], motion: Float, first: Sequence[int]) -> NDArray[np.void]:
+    """Targets, of TARGET: the frames `first` and those that follow each; `frames[n]` is what frame n saying `motion[n]` looks like."""
     actor, engine, views = replace(actor, resting=None), WarpAppearance(), Views()
-    rows: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _FIELDS}
+    rows: list[tuple[object, ...]] = []
     for at in first:
         state, made = engine.start(actor), []
         for index in (at, at + 1):
@@ -139,28 +137,24 @@ def pairs(actor: Actor, frames: Sequence[Picture], motion: Float, first: Sequenc
         for index, (asked, view) in zip((at, at + 1), made if len(made) == 2 else (), strict=False):
             lips = view.zone.place(asked.lips + np.array(asked.corner, np.float32), 1) + 0.5
             middle, half = (lips.min(0) + lips.max(0)) / 2, np.ptp(lips, 0) / 2 * MOUTH
-            for name, value in {
-                "picture": view.picture, "references": view.references, "drawn": view.drawn, "numbers": view.numbers,
-                "target": resized(view.zone.cut(frames[index]), SIDE), "mouth": np.concatenate([middle - half, middle + half]),
-                "frame": np.int32(index),
-            }.items():  # fmt: skip
-                rows[name].append(np.asarray(value))
-    return {name: np.stack(value) for name, value in rows.items() if value}
+            target, mouth = resized(view.zone.cut(frames[index]), SIDE), np.concatenate([middle - half, middle + half])
+            rows.append((view.picture, view.references, view.drawn, view.numbers, target, mouth, index, asked.missing))
+    return np.array(rows, TARGET)
 
 
-def store(fields: dict[str, NDArray[np.generic]], path: Path) -> None:
-    """Write the fields of a half, if there are any."""
-    if fields:
+def store(targets: NDArray[np.void], path: Path) -> None:
+    """Write the targets of a half, if there are any."""
+    if len(targets):
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:
-            np.savez(file, **fields)  # type: ignore[arg-type]
+            np.save(file, targets)
         partial.replace(path)
 
 
 def drawn_halves(cache: Path, people: int = 12, count: int = 16) -> list[Half]:
     """The same of drawn people, whose landmarks are exact: the presenter's kin, and not the presenter."""
     cache.mkdir(parents=True, exist_ok=True)
-    return [_half(f"drawn{seed}", "yes", _drawn(seed, count, cache / f"drawn{seed}.npz")) for seed in range(1, people + 1)]
+    return [_half(f"drawn{seed}", "drawn", "yes", _drawn(seed, count, cache / f"drawn{seed}.npy")) for seed in range(1, people + 1)]
 
 
 def _drawn(seed: int, count: int, path: Path) -> Path:
