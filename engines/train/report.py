@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.motion.calibration import by_speech
 from engines.motion.engine import DiffusionMotion, MotionState
 from engines.motion.space import Habit, habit, rest_and_range, unit
 from engines.spec import FPS, RATE, TICK
@@ -66,15 +67,32 @@ def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -
 
 
 def said_by(
-    engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Float], Float] | None = None, *, habits: bool = True
+    engine: DiffusionMotion,
+    clips: Sequence[Clip],
+    change: Callable[[Float], Float] | None = None,
+    *,
+    habits: bool = True,
+    calibrated: bool = True,
 ) -> dict[str, Float]:
-    """Motion of every clip by its file; `change` is done to the speech first. Without `habits` nobody's is known."""
+    """Motion of every clip by its file; `change` is done to the speech first. Without `habits` nobody's is known.
+
+    With `calibrated` range and habit are told by the first half's own speech, too, as enrolment has it (`engines.motion.calibration`).
+    """
     out = {}
     for at, clip in enumerate(clips):
         speech = clip.speech if change is None else change(clip.speech)
         rest, reach, wide, own = first_half(clip)
+        if habits and calibrated:
+            reach, own = _by_speech(engine, clip) or (reach, own)
         out[clip.file] = through_engine(engine, engine.begin(rest, reach, wide, own if habits else None, seed=at), speech)
     return out
+
+
+def _by_speech(engine: DiffusionMotion, clip: Clip) -> tuple[float, Habit] | None:
+    half = _half(clip)
+    rest, reach, wide, _ = first_half(clip)
+    seen = np.where(clip.seen[:half, None, None], clip.motion[:half], np.float32(np.nan))
+    return by_speech(engine, seen, clip.speech[: len(seen) * TICK], rest, reach, wide)
 
 
 def judged(clips: Sequence[Clip], shown: Mapping[str, Float]) -> dict[str, NDArray[np.float64]]:
