@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 
-import av
-import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +12,9 @@ from engines import face
 from engines.motion.calibration import by_speech
 from engines.motion.engine import DiffusionMotion, MotionState
 from engines.motion.space import Habit, habit, rest_and_range, unit
-from engines.spec import FPS, RATE, TICK
-from engines.train.augment import band, noise, with_noise
+from engines.spec import FPS, TICK
+from engines.train import kinds
+from engines.train.augment import at_tempo, band, noise, with_noise
 from engines.train.data import Clip
 from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, lip_error, speech_frames
 from engines.train.mouths import CLOSED, ROUND, TOOTHED, letter_of
@@ -148,29 +146,6 @@ def faster(clip: Clip, speed: float) -> Clip:
     return replace(clip, speech=speech[: count * TICK], motion=motion, seen=clip.seen[low])
 
 
-def at_tempo(speech: Float, speed: float) -> Float:
-    """Speech so many times as fast (0.5 to 2), at the same pitch: FFmpeg's `atempo`."""
-    graph = av.filter.Graph()
-    source = graph.add_abuffer(sample_rate=RATE, format="flt", layout="mono", time_base=Fraction(1, RATE))
-    tempo, out = graph.add("atempo", str(speed)), graph.add("abuffersink")
-    source.link_to(tempo)
-    tempo.link_to(out)
-    graph.configure()
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(speech[None], np.float32), "flt", "mono")
-    frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
-    parts: list[Float] = []
-    for given in (frame, None):
-        source.push(given)
-        while True:
-            try:
-                made = out.pull()
-            except (BlockingIOError, EOFError):
-                break
-            assert isinstance(made, av.AudioFrame)
-            parts.append(made.to_ndarray()[0])
-    return np.concatenate(parts).astype(np.float32)
-
-
 def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
     found = []
     for clip in clips:
@@ -178,6 +153,53 @@ def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
         if speaking.sum() >= LEAST:
             found.append(correlation(face.opening(clip.motion)[speaking], face.opening(shown[clip.file][: len(clip.motion)])[speaking]))
     return float(np.mean(found))
+
+
+def of_kinds(engine: DiffusionMotion, clips: Sequence[Clip], others: Sequence[Clip]) -> str:
+    """Markdown: how the engine follows kinds of speech made of the clips' own, and how much the mouth moves where they pause.
+
+    `others` speak beside them. Movement is that of the lips and jaw, in pauses against in speech; clips' own comes first.
+    """
+    random = np.random.default_rng(0)
+
+    def beside(snr: float) -> Callable[[Float], Float]:
+        return lambda speech: with_noise(speech, np.resize(others[int(random.integers(len(others)))].speech, len(speech)), snr)
+
+    def over(snr: float) -> Callable[[Float], Float]:
+        return lambda speech: with_noise(speech, kinds.music(len(speech), random), snr)
+
+    changes: dict[str, Callable[[Float], Float] | None] = {
+        "as it is": None, "telephone (300 to 3400 Hz)": lambda speech: band(speech, 300, 3400),
+        "music beneath, 12 dB": over(12), "music beneath, 6 dB": over(6),
+        "a second voice, 15 dB lower": beside(15), "a second voice, 6 dB lower": beside(6),
+        "whispered": lambda speech: kinds.whispered(speech, random), "sung, to the same beat": lambda speech: kinds.sung(speech, random),
+        "like a child's (a third higher)": lambda speech: kinds.higher(speech, 1.3),
+        "shouted into a microphone (clipped)": kinds.shouted,
+    }  # fmt: skip
+    lines = ["| kind of speech | opening r | width r | movement in pauses (clips) |", "|---|---|---|---|"]
+    known = [(clip, speech_frames(clip.speech, len(clip.motion)) & clip.seen, _pauses(clip.speech, len(clip.motion))) for clip in clips]
+    known = [one for one in known if one[1].sum() >= LEAST]
+
+    def row(name: str, shown: Mapping[str, Float]) -> str:
+        r = [
+            [correlation(of(clip.motion)[speaking], of(shown[clip.file])[speaking]) for of in (face.opening, face.width)]
+            for clip, speaking, _ in known
+        ]
+        moves = [
+            moved[paused].mean() / max(float(moved[speaking].mean()), 1e-6)
+            for clip, speaking, paused in known
+            if paused.sum() >= 8 and len(moved := np.abs(np.diff(shown[clip.file], axis=0, prepend=shown[clip.file][:1])).mean((1, 2)))
+        ]
+        return f"| {name} | {np.mean(r, 0)[0]:.3f} | {np.mean(r, 0)[1]:.3f} | {np.mean(moves or [np.nan]):.3f} ({len(moves)}) |"
+
+    lines.append(row("the clips' own lips", {clip.file: clip.motion for clip in clips}))
+    return "\n".join(lines + [row(name, said_by(engine, clips, change)) for name, change in changes.items()])
+
+
+def _pauses(speech: Float, count: int) -> NDArray[np.bool_]:
+    """(count,) ticks 25 dB under what is loud in speech (count * 640,), and no speech within 4."""
+    level = 10 * np.log10((speech[: count * TICK].reshape(count, TICK) ** 2).mean(1) + 1e-10)
+    return np.convolve(level >= np.percentile(level, 95) - 25, np.ones(9), "same") < 0.5
 
 
 def sentences() -> list[Said]:
