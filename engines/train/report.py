@@ -22,6 +22,7 @@ from engines.train.voices import SENTENCES, Said, say, voices
 
 Float = NDArray[np.float32]
 LANGUAGES = ("en", "de", "fr", "es")
+_TOGETHER = 16  # clips that the engine serves at once
 
 
 def first_half(clip: Clip) -> tuple[Float, float, float, Habit | None]:
@@ -57,11 +58,21 @@ def second_half(clips: Sequence[Clip], shown: Mapping[str, Mapping[str, Float]])
 
 def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -> Float:
     """Motion (N, L, 2) of speech (N * 640,), tick by tick as it is served; tick n of it belongs to tick n of the speech."""
-    shown = []
-    for block in np.concatenate([speech, np.zeros(engine.look_ahead * TICK, np.float32)]).reshape(-1, 1, TICK):
-        (state,), motion = engine.step([state], block)
-        shown.append(motion[0])
-    return np.stack(shown[engine.look_ahead :])
+    return through_engine_all(engine, [state], [speech])[0]
+
+
+def through_engine_all(engine: DiffusionMotion, states: Sequence[MotionState], speeches: Sequence[Float]) -> list[Float]:
+    """`through_engine` of several at once."""
+    known, ahead = list(states), engine.look_ahead
+    whole = [np.concatenate([speech, np.zeros(ahead * TICK, np.float32)]).reshape(-1, TICK) for speech in speeches]
+    shown: list[list[Float]] = [[] for _ in known]
+    for tick in range(max(map(len, whole))):
+        there = [at for at, blocks in enumerate(whole) if tick < len(blocks)]
+        after, motion = engine.step([known[at] for at in there], np.stack([whole[at][tick] for at in there]))
+        for at, state, now in zip(there, after, motion, strict=True):
+            known[at] = state
+            shown[at].append(now)
+    return [np.stack(motion[ahead:]) for motion in shown]
 
 
 def said_by(
@@ -76,14 +87,16 @@ def said_by(
 
     With `calibrated` range and habit are told by the first half's own speech, too, as enrolment has it (`engines.motion.calibration`).
     """
-    out = {}
+    states, speeches = [], []
     for at, clip in enumerate(clips):
-        speech = clip.speech if change is None else change(clip.speech)
+        speeches.append(clip.speech if change is None else change(clip.speech))
         rest, reach, wide, own = first_half(clip)
         if habits and calibrated:
             reach, own = _by_speech(engine, clip) or (reach, own)
-        out[clip.file] = through_engine(engine, engine.begin(rest, reach, wide, own if habits else None, seed=at), speech)
-    return out
+        states.append(engine.begin(rest, reach, wide, own if habits else None, seed=at))
+    groups = [slice(begin, begin + _TOGETHER) for begin in range(0, len(clips), _TOGETHER)]
+    made = [motion for group in groups for motion in through_engine_all(engine, states[group], speeches[group])]
+    return {clip.file: motion for clip, motion in zip(clips, made, strict=True)}
 
 
 def _by_speech(engine: DiffusionMotion, clip: Clip) -> tuple[float, Habit] | None:
