@@ -256,8 +256,9 @@ def test_training_goes_on_from_where_it_was_cut_off(tmp_path: Path) -> None:
     known = {clip.file: timing.Timing(0.01, 0.8) for clip in clips}
     heard = {clip.file: random.normal(size=(100, 512)).astype(np.float16) for clip in clips}
     recipe = Onward(steps=1, size=2, ticks=30, minutes=0.05)
-    lips = lessons(clips, known, heard, space, recipe)
-    assert [one.kind for one in lips[:3]] == ["filmed", "made", "synthetic"]
+    pool = [(speech(2), random.normal(size=(50, 512)).astype(np.float32))]
+    lips = lessons(clips, known, heard, space, recipe, pool)
+    assert [one.kind for one in lips[:4]] == ["filmed", "made", "faceless", "synthetic"]
     assert lips[0].rows.shape == (50, 2 * COMPONENTS + HEARD)
     kept, before = tmp_path / "onward.pt", [value.clone() for value in net.parameters()]
     go_on(ears, net, space, lips, recipe, kept)

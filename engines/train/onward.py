@@ -3,7 +3,8 @@
 1. clips are packed, heard by whole-sentence ears (`whole`), and timed below a frame by them (`timing`),
 2. a ridge from those ears to lips says, people balanced, what of a clip's lips its speech tells at all,
 3. both nets go on from their files (`shipped`): lips as filmed, and as told; what the whole-sentence ears heard; as quick and as wide; and
-   synthetic voices with synthetic mouths (`mouths`), so that lips meet at /p b m/ in any language,
+   of speech without a face (`pool`) what is heard and told; and synthetic voices with synthetic mouths (`mouths`), so that lips meet at
+   /p b m/ in any language,
 4. they are written, and the figures of people who were held out of it printed.
 What was cut off goes on from its checkpoint.
 """
@@ -37,6 +38,7 @@ from engines.train.export import export
 from engines.train.figures import LEAST, speech_frames
 from engines.train.mouths import Mouth, synthetic
 from engines.train.pairs import COMPONENTS, SILENT, Space, mel, who
+from engines.train.pool import pooled
 from engines.train.shipped import read_back
 from engines.train.timing import Timing
 from engines.train.whole import Whole, fetch
@@ -58,35 +60,39 @@ _BEGUN = 4  # ticks of a piece in which the encoder has heard nothing yet
 class Onward:
     """Everything that may be chosen."""
 
-    steps: int = 1900
+    steps: int = 900
     size: int = 16
     ticks: int = 90
     rates: tuple[float, float] = (5e-4, 5e-4)
     """Of the encoder and of the denoiser."""
     made: float = 0.15
     """Share of pieces from generated clips."""
+    faceless: float = 0.3
+    """Share of pieces of speech without a face."""
+    pool: int = 320
+    """Windows of it."""
     synthetic: float = 0.08
     """Share of pieces with synthetic mouths."""
     minutes: float = 12
     """Of synthetic voices."""
-    heard: float = 2.0
+    heard: float = 1.0
     """Weight of giving back what whole-sentence ears heard."""
     told: float = 0.5
     """Weight of lips as a whole sentence tells them, beside lips as they were filmed."""
     follow: float = 0.5
     """Weight of opening and widening when they do."""
-    quick: float = 0.3
+    quick: float = 0.6
     """Weight of moving as quickly, and changing as suddenly, as the filmed do."""
     wide: float = 0.1
     """Weight of opening and widening as far."""
-    spoilt: float = 0.6
+    spoilt: float = 0.4
     """Share of pieces whose sound is spoilt."""
     temperature: float = 0.3
     dropout: float = 0.3
     seed: int = 0
 
 
-FILMED, MADE, SYNTHETIC = "filmed", "made", "synthetic"
+FILMED, MADE, FACELESS, SYNTHETIC = "filmed", "made", "faceless", "synthetic"
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def train_on(data: Path, cache: Path, out: Path, recipe: Onward) -> None:
     known = timing.read(table)
     begun = read_back(out, LOOK_AHEAD)
     train = [clip for clip in clips if clip.split == "train" and clip.free != "no"]
-    lips = lessons([clip for clip in train if not apart(clip)], known, heard, begun.space, recipe)
+    lips = lessons([clip for clip in train if not apart(clip)], known, heard, begun.space, recipe, pooled(data, cache, whole, recipe.pool))
     print(
         f"{len(lips)} pieces of speech, of {len({one.person for one in lips if one.kind in (FILMED, MADE)})} people with lips", flush=True
     )
@@ -142,8 +148,18 @@ def _kept(path: Path, clip: Clip, whole: Whole) -> NDArray[np.float16]:
     return found
 
 
-def lessons(clips: list[Clip], known: dict[str, Timing], heard: dict[str, NDArray[np.float16]], space: Space, recipe: Onward) -> list[Lips]:
-    """From clips whose lips and sound agree, their sound moved to where the lips say that it is; and from synthetic voices."""
+def lessons(
+    clips: list[Clip],
+    known: dict[str, Timing],
+    heard: dict[str, NDArray[np.float16]],
+    space: Space,
+    recipe: Onward,
+    pool: list[tuple[Float, Float]],
+) -> list[Lips]:
+    """From clips whose lips and sound agree, their sound moved to where the lips say that it is; and from synthetic voices.
+
+    pool: speech without a face, and what was heard of it (`engines.train.pool`).
+    """
     moved = timing.trusted(clips, known)
     ticks = {clip.file: _at_ticks(heard[clip.file], known[clip.file].lag, len(clip.motion)) for clip in moved}
     rows = np.concatenate([ticks[clip.file][::8] for clip in moved])
@@ -153,12 +169,17 @@ def lessons(clips: list[Clip], known: dict[str, Timing], heard: dict[str, NDArra
     ridge = _ridge(moved, ticks, known, space, mean, basis[:, :_RIDGE_COMPONENTS] / np.sqrt(large[:_RIDGE_COMPONENTS]))
     scaled = basis[:, :HEARD] / np.sqrt(large[:HEARD]) * (large[:HEARD] / large[0]) ** 0.25  # what varies little counts less
 
+    def rows_of(lips: Float, near: Float) -> Float:
+        return np.concatenate([lips, (near - mean) @ scaled, ridge.lips(near)], 1).astype(np.float32)
+
     made = []
     for clip in moved:
         kind, trust = MADE if clip.set == "made" else FILMED, trust_of(known[clip.file])
-        near = ticks[clip.file]
-        rows = np.concatenate([space.encode(in_units(clip)[0]), (near - mean) @ scaled, ridge.lips(near)], 1).astype(np.float32)
-        made.append(Lips(kind, clip.person, clip.speech, rows, clip.seen.astype(np.float32), who(clip), trust))
+        lips = rows_of(space.encode(in_units(clip)[0]), ticks[clip.file])
+        made.append(Lips(kind, clip.person, clip.speech, lips, clip.seen.astype(np.float32), who(clip), trust))
+    for number, (said, near) in enumerate(pool):
+        lips, nothing = rows_of(np.zeros((len(near), COMPONENTS), np.float32), near), np.zeros(len(near), np.float32)
+        made.append(Lips(FACELESS, f"{FACELESS} {number}", said, lips, nothing, None, 1.0))
     mouth = Mouth([clip for clip in moved if clip.set != "made"], space)
     for said, shown in synthetic(mouth, recipe.minutes, recipe.seed, np.random.default_rng(recipe.seed)):
         lips = np.concatenate([shown, np.zeros((len(shown), HEARD + COMPONENTS), np.float32)], 1)
@@ -245,7 +266,7 @@ class _Pieces:
             known.setdefault((one.kind, one.person), []).append(one)
         self._people, kind = list(known.values()), np.array([key[0] for key in known])
         share = np.array([np.sqrt(sum(len(one.rows) * one.trust for one in own)) for own in self._people])
-        parts = {MADE: recipe.made, SYNTHETIC: recipe.synthetic}
+        parts = {MADE: recipe.made, FACELESS: recipe.faceless, SYNTHETIC: recipe.synthetic}
         for name, part in (parts | {FILMED: 1 - sum(parts.values())}).items():
             share[kind == name] *= part / max(share[kind == name].sum(), 1e-9)
         self._share = share / share.sum()
