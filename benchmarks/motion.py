@@ -3,11 +3,11 @@
     python -m benchmarks.motion --data ../shared/data --cache cache/motion --out out/motion
     ... --more "teacher, 32 steps=cache/motion/said/teacher-32"   # folders of motion that others have made, FILE.npy
 
-Self-reenactment as the engine serves it, tick by tick: rest, range and habit from a clip's first half, figures over the whole
+Self-reenactment as the engine serves it, tick by tick: rest, range and habit from a clip's first half and its sound, figures over the whole
 clip (`engines.train.figures`), and the lip error of its second half alone. Timing is the manifest's, but for "finer timing":
 there the sound is moved below a frame, by what a map that never saw the person found (`engines.train.timing`). Prints tables:
-systems side by side, the engine on spoilt speech, phones of synthetic voices that nobody was trained on, silence, speed.
-Writes strips of curves for unseen speakers, and the drawn presenter in four languages.
+systems side by side, the engine on spoilt speech and on kinds of speech, phones of synthetic voices that nobody was trained on,
+silence, speed. Writes strips of curves for unseen speakers, and the drawn presenter in four languages.
 """
 
 from __future__ import annotations
@@ -146,8 +146,12 @@ def main() -> None:
             rows = [f"| {name} | {np.nanmedian(v):.3f} | {np.nanmin(v):.3f} | {np.nanmax(v):.3f} |" for name, v in best.items()]
             text.append("\n| as served | median | least | most |\n|---|---|---|---|\n" + "\n".join(rows))
     served = systems[f"ours, {engine.steps} steps" if engine.steps > 1 else "ours, 1 step"]
-    later_half = report.second_half(clips, {"as served": served, "without habit": report.said_by(engine, clips, habits=False)})
+    later_half = report.second_half(clips, {
+        "as served": served, "calibrated by frames alone": report.said_by(engine, clips, calibrated=False),
+        "without habit": report.said_by(engine, clips, habits=False),
+    })  # fmt: skip
     text.append("\n| second half alone | lip error |\n|---|---|\n" + "\n".join(f"| {k} | {v:.3f} |" for k, v in later_half.items()))
+    text.append("\n" + report.of_kinds(engine, clips, [clip for clip in everything if clip.split == "val-seen"]))
     seen = [clip for clip in everything if clip.split == "val-seen" and clip.set == "grid"]
     if seen:
         text.append(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +15,14 @@ import numpy as np
 from engines.actor import Actor
 from engines.frames import Picture
 from engines.spec import FPS, RATE, TICK
-from realtime.errors import OutputFault, SettingsFault
+from realtime.errors import MediaFault, OutputFault, SettingsFault
 from realtime.media import Sound, probe, read_pictures, read_sound, read_speech, ticks
 from realtime.media.upright import Warn
 from realtime.writer import KINDS, SOUND_RATE, Writer
 
 SOUND_TICK = SOUND_RATE // FPS
 LOWEST_FPS, HIGHEST_FPS = 1.0, 120.0
+_HEARD_S = 600  # of an actor's own video
 Progress = Callable[[int, int | None], None]
 
 
@@ -151,7 +152,7 @@ def enrolled(
 
     with tempfile.TemporaryDirectory(prefix="mytalk-") as folder:
         pictures = read_pictures(path, warn, formats)
-        yield enrol(
+        actor = enrol(
             pictures,
             Path(folder),
             name or path.stem,
@@ -161,3 +162,19 @@ def enrolled(
             warn=warn,
             progress=progress,
         )
+        yield _by_own_speech(actor, path, formats)
+
+
+def _by_own_speech(actor: Actor, path: Path, formats: str | None) -> Actor:
+    """The actor, calibrated by the sound of the video that it comes from (`engines.motion.calibration`); as it is without sound."""
+    from engines.motion.calibration import calibrated
+    from engines.motion.engine import DiffusionMotion
+
+    try:
+        if not probe(path, formats).sound:
+            return actor
+        count = min(len(actor.frames), _HEARD_S * FPS)
+        speech = np.concatenate([np.zeros(0, np.float32), *islice(ticks(read_speech(path, RATE, formats=formats), TICK), count)])
+    except MediaFault:  # pictures without a sound that can be read are enough
+        return actor
+    return calibrated(actor, speech, DiffusionMotion())

@@ -16,6 +16,7 @@ from engines.backends import weights
 from engines.backends.cpu import CpuNet
 from engines.errors import SpeechFault, WeightsFault
 from engines.motion import config
+from engines.motion.calibration import calibrated
 from engines.motion.space import Habit, habit, parted, rest_and_range
 from engines.person import PRESENTER, Mouth, shape
 from engines.pipeline import ConversationState, Pipeline
@@ -169,6 +170,25 @@ def test_the_mouth_is_where_the_actors_own_is_in_speech(pipeline: Pipeline) -> N
     assert np.abs(face.opening(many) - face.opening(usual)).max() < 1e-5  # the lips meet as before
     assert np.abs(np.diff(many - usual, axis=0)).max() < 0.6 * np.abs(many - usual).max()  # it takes two ticks
     assert np.abs(many[-1] - rest).max() < 1e-3
+
+
+def test_an_actors_own_speech_says_how_far_its_mouth_opens_and_where_it_is(pipeline: Pipeline) -> None:
+    actor, sound = small_actor(), speech(5)
+    rest, ahead = face.motion_of(actor.neutral), pipeline.motion.look_ahead
+    told = said(pipeline, actor, np.concatenate([sound, np.zeros(ahead * TICK, np.float32)]))[ahead:]
+    seen = (rest + 1.4 * (told - rest) + np.array([0.0, 0.03])).astype(np.float32)  # opens farther, and is lower, than a usual person's
+    late = np.concatenate([seen[:3], seen[:-3]])  # the file's sound is 120 ms early
+    for shown in (seen, late):
+        own = calibrated(replace(actor, motion=shown), sound, pipeline.motion)
+        again = said(pipeline, own, sound)[ahead:]
+        assert own.opening_range > 1.2 * actor.opening_range
+        assert np.abs(again - seen[: len(again)]).mean() < 0.5 * np.abs(told - seen).mean()
+    noise = np.random.default_rng(0).normal(0, 0.003, seen.shape).astype(np.float32)  # the tracker's
+    silent = replace(actor, motion=rest + noise)  # somebody else speaks
+    assert calibrated(silent, sound, pipeline.motion) is silent
+    unknown = replace(actor, motion=np.full_like(seen, np.nan))
+    assert calibrated(unknown, sound, pipeline.motion) is unknown
+    assert calibrated(actor, sound[:100], pipeline.motion) is actor
 
 
 def test_lips_that_nearly_touch_touch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from engines.motion.sampler import noise  # noqa: E402
 from engines.motion.space import IDENTITY, NEAR, parted  # noqa: E402
 from engines.person import Mouth  # noqa: E402
 from engines.spec import RATE, TICK  # noqa: E402
-from engines.train import augment, timing  # noqa: E402
+from engines.train import augment, kinds, timing  # noqa: E402
 from engines.train import covered as spoiling  # noqa: E402
+from engines.train.augment import at_tempo  # noqa: E402
 from engines.train.data import Clip  # noqa: E402
 from engines.train.diffusion import predict  # noqa: E402
 from engines.train.export import export, rounded  # noqa: E402
@@ -30,7 +32,7 @@ from engines.train.judges import WINDOW, Identity, Sync  # noqa: E402
 from engines.train.mouths import curves  # noqa: E402
 from engines.train.onward import HEARD, LOOK_AHEAD, Onward, go_on, lessons  # noqa: E402
 from engines.train.pairs import COMPONENTS, Space, mel  # noqa: E402
-from engines.train.report import at_tempo, through_engine  # noqa: E402
+from engines.train.report import through_engine  # noqa: E402
 from engines.train.shipped import read_back  # noqa: E402
 from engines.train.voices import Phone, Said  # noqa: E402
 from tests.people import filmed, small_actor  # noqa: E402
@@ -127,6 +129,25 @@ def test_speech_is_spoilt_but_not_moved() -> None:
         assert np.abs(spoilt - sound).max() > 0.01
         both = np.fft.irfft(np.fft.rfft(spoilt) * np.conj(np.fft.rfft(sound)))
         assert min(int(np.argmax(both)), len(both) - int(np.argmax(both))) <= 0.002 * RATE
+
+
+def test_kinds_of_speech_are_in_step_with_what_they_are_made_of() -> None:
+    sound, random = speech(2), np.random.default_rng(0)
+    sound[RATE // 2 : RATE] = 0
+
+    def level(of: np.ndarray) -> np.ndarray:
+        return np.abs(of).reshape(-1, TICK).mean(1)
+
+    for made in (kinds.whispered(sound, random), kinds.sung(sound, random), kinds.higher(sound, 1.3), kinds.shouted(sound)):
+        assert made.shape == sound.shape
+        assert np.abs(made - sound).max() > 0.01
+        assert level(made)[14:24].max() < 0.1 * level(made).max()
+        assert np.corrcoef(level(made), level(sound))[0, 1] > 0.8
+    notes = kinds.music(2 * RATE, random)
+    assert notes.shape == sound.shape
+    assert level(notes).min() > 0
+    for _ in range(20):
+        assert np.isfinite(kinds.some(sound, random, lambda: notes)).all()
 
 
 @pytest.mark.parametrize("speed", [0.75, 1.5])
@@ -234,12 +255,15 @@ def test_training_goes_on_from_where_it_was_cut_off(tmp_path: Path) -> None:
         clips.append(Clip(name, kind, name, "train", "yes", speech(2, seed), motion, np.ones(50, np.bool_)))
     known = {clip.file: timing.Timing(0.01, 0.8) for clip in clips}
     heard = {clip.file: random.normal(size=(100, 512)).astype(np.float16) for clip in clips}
-    lips = lessons(clips, known, heard, space)
+    recipe = Onward(steps=1, size=2, ticks=30, minutes=0.05)
+    pool = [(speech(2), random.normal(size=(50, 512)).astype(np.float32))]
+    lips = lessons(clips, known, heard, space, recipe, pool)
+    assert [one.kind for one in lips[:4]] == ["filmed", "made", "faceless", "synthetic"]
     assert lips[0].rows.shape == (50, 2 * COMPONENTS + HEARD)
     kept, before = tmp_path / "onward.pt", [value.clone() for value in net.parameters()]
-    go_on(ears, net, space, lips, Onward(steps=1, size=2, ticks=30), kept)
+    go_on(ears, net, space, lips, recipe, kept)
     assert torch.load(kept, weights_only=True)["step"] == 1
-    go_on(ears, net, space, lips, Onward(steps=2, size=2, ticks=30), kept)
+    go_on(ears, net, space, lips, replace(recipe, steps=2), kept)
     assert torch.load(kept, weights_only=True)["step"] == 2
     assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     assert all(torch.isfinite(value).all() for value in net.parameters())

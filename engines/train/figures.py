@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
-from engines.spec import TICK
+from engines.features import speech_frames as speech_frames
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -20,15 +20,6 @@ _LIPS = len(face.LIPS)
 _FURTHEST = 6  # ticks of lag that are looked at
 _WINDOW, _COMPONENTS = 5, 8
 LEAST = 15  # ticks of speech that a clip needs for its correlations to mean anything
-
-
-def speech_frames(speech: Float, count: int) -> Mask:
-    """(count,): ticks with energy above the clip's 20th percentile + 6 dB, widened by 3 ticks on both sides."""
-    padded = np.zeros(count * TICK, np.float64)
-    padded[: min(len(speech), len(padded))] = speech[: len(padded)]
-    level = 10 * np.log10((padded.reshape(count, TICK) ** 2).mean(1) + 1e-10)
-    loud = level > np.percentile(level, 20) + 6
-    return np.convolve(loud, np.ones(7), "same") > 0.5
 
 
 def correlation(a: Float, b: Float) -> float:

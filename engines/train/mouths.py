@@ -136,14 +136,20 @@ def sayings(minutes: float, seed: int) -> Iterator[Said]:
             yield said
 
 
+def synthetic(mouth: Mouth, minutes: float, seed: int, random: np.random.Generator) -> Iterator[tuple[Float, Float]]:
+    """Speech (N * 640,) of synthetic voices, and its mouths, components (N, C)."""
+    for said in sayings(minutes, seed):
+        speech = np.pad(said.speech[: len(said.speech) // TICK * TICK], (0, 8 * TICK)) * np.float32(random.uniform(0.2, 1))
+        yield speech.astype(np.float32), mouth.components(*curves(Said(speech, said.phones), random))
+
+
 def synthetic_lessons(hears: Hears, mouth: Mouth, minutes: float, seed: int, other: Callable[[], Float]) -> list[Lesson]:
     """Lessons of synthetic voices with synthetic mouths, half of them as they might have been recorded."""
     random = np.random.default_rng(seed)
-    made = []
-    for said in sayings(minutes, seed):
-        speech = np.pad(said.speech[: len(said.speech) // TICK * TICK], (0, 8 * TICK)) * np.float32(random.uniform(0.2, 1))
-        components = mouth.components(*curves(Said(speech, said.phones), random))
-        made.append((spoil(speech, random, other, codecs=False) if random.random() < 0.5 else speech, components))
+    made = [
+        (spoil(speech, random, other, codecs=False) if random.random() < 0.5 else speech, components)
+        for speech, components in synthetic(mouth, minutes, seed, random)
+    ]
     heard = hears(speech for speech, _ in made)
     return [
         Lesson(SYNTHETIC, given, components, np.ones(len(components), np.float32), random.normal(0, 0.7, IDENTITY).astype(np.float32))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 
-import av
-import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import face
+from engines.motion.calibration import by_speech
 from engines.motion.engine import DiffusionMotion, MotionState
 from engines.motion.space import Habit, habit, rest_and_range, unit
-from engines.spec import FPS, RATE, TICK
-from engines.train.augment import band, noise, with_noise
+from engines.spec import FPS, TICK
+from engines.train import kinds
+from engines.train.augment import at_tempo, band, noise, with_noise
 from engines.train.data import Clip
 from engines.train.figures import LEAST, all_figures, correlation, distribution_distance, lip_error, speech_frames
 from engines.train.mouths import CLOSED, ROUND, TOOTHED, letter_of
@@ -23,6 +22,7 @@ from engines.train.voices import SENTENCES, Said, say, voices
 
 Float = NDArray[np.float32]
 LANGUAGES = ("en", "de", "fr", "es")
+_TOGETHER = 16  # clips that the engine serves at once
 
 
 def first_half(clip: Clip) -> tuple[Float, float, float, Habit | None]:
@@ -58,23 +58,52 @@ def second_half(clips: Sequence[Clip], shown: Mapping[str, Mapping[str, Float]])
 
 def through_engine(engine: DiffusionMotion, state: MotionState, speech: Float) -> Float:
     """Motion (N, L, 2) of speech (N * 640,), tick by tick as it is served; tick n of it belongs to tick n of the speech."""
-    shown = []
-    for block in np.concatenate([speech, np.zeros(engine.look_ahead * TICK, np.float32)]).reshape(-1, 1, TICK):
-        (state,), motion = engine.step([state], block)
-        shown.append(motion[0])
-    return np.stack(shown[engine.look_ahead :])
+    return through_engine_all(engine, [state], [speech])[0]
+
+
+def through_engine_all(engine: DiffusionMotion, states: Sequence[MotionState], speeches: Sequence[Float]) -> list[Float]:
+    """`through_engine` of several at once."""
+    known, ahead = list(states), engine.look_ahead
+    whole = [np.concatenate([speech, np.zeros(ahead * TICK, np.float32)]).reshape(-1, TICK) for speech in speeches]
+    shown: list[list[Float]] = [[] for _ in known]
+    for tick in range(max(map(len, whole))):
+        there = [at for at, blocks in enumerate(whole) if tick < len(blocks)]
+        after, motion = engine.step([known[at] for at in there], np.stack([whole[at][tick] for at in there]))
+        for at, state, now in zip(there, after, motion, strict=True):
+            known[at] = state
+            shown[at].append(now)
+    return [np.stack(motion[ahead:]) for motion in shown]
 
 
 def said_by(
-    engine: DiffusionMotion, clips: Sequence[Clip], change: Callable[[Float], Float] | None = None, *, habits: bool = True
+    engine: DiffusionMotion,
+    clips: Sequence[Clip],
+    change: Callable[[Float], Float] | None = None,
+    *,
+    habits: bool = True,
+    calibrated: bool = True,
 ) -> dict[str, Float]:
-    """Motion of every clip by its file; `change` is done to the speech first. Without `habits` nobody's is known."""
-    out = {}
+    """Motion of every clip by its file; `change` is done to the speech first. Without `habits` nobody's is known.
+
+    With `calibrated` range and habit are told by the first half's own speech, too, as enrolment has it (`engines.motion.calibration`).
+    """
+    states, speeches = [], []
     for at, clip in enumerate(clips):
-        speech = clip.speech if change is None else change(clip.speech)
+        speeches.append(clip.speech if change is None else change(clip.speech))
         rest, reach, wide, own = first_half(clip)
-        out[clip.file] = through_engine(engine, engine.begin(rest, reach, wide, own if habits else None, seed=at), speech)
-    return out
+        if habits and calibrated:
+            reach, own = _by_speech(engine, clip) or (reach, own)
+        states.append(engine.begin(rest, reach, wide, own if habits else None, seed=at))
+    groups = [slice(begin, begin + _TOGETHER) for begin in range(0, len(clips), _TOGETHER)]
+    made = [motion for group in groups for motion in through_engine_all(engine, states[group], speeches[group])]
+    return {clip.file: motion for clip, motion in zip(clips, made, strict=True)}
+
+
+def _by_speech(engine: DiffusionMotion, clip: Clip) -> tuple[float, Habit] | None:
+    half = _half(clip)
+    rest, reach, wide, _ = first_half(clip)
+    seen = np.where(clip.seen[:half, None, None], clip.motion[:half], np.float32(np.nan))
+    return by_speech(engine, seen, clip.speech[: len(seen) * TICK], rest, reach, wide)
 
 
 def judged(clips: Sequence[Clip], shown: Mapping[str, Float]) -> dict[str, NDArray[np.float64]]:
@@ -130,29 +159,6 @@ def faster(clip: Clip, speed: float) -> Clip:
     return replace(clip, speech=speech[: count * TICK], motion=motion, seen=clip.seen[low])
 
 
-def at_tempo(speech: Float, speed: float) -> Float:
-    """Speech so many times as fast (0.5 to 2), at the same pitch: FFmpeg's `atempo`."""
-    graph = av.filter.Graph()
-    source = graph.add_abuffer(sample_rate=RATE, format="flt", layout="mono", time_base=Fraction(1, RATE))
-    tempo, out = graph.add("atempo", str(speed)), graph.add("abuffersink")
-    source.link_to(tempo)
-    tempo.link_to(out)
-    graph.configure()
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(speech[None], np.float32), "flt", "mono")
-    frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
-    parts: list[Float] = []
-    for given in (frame, None):
-        source.push(given)
-        while True:
-            try:
-                made = out.pull()
-            except (BlockingIOError, EOFError):
-                break
-            assert isinstance(made, av.AudioFrame)
-            parts.append(made.to_ndarray()[0])
-    return np.concatenate(parts).astype(np.float32)
-
-
 def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
     found = []
     for clip in clips:
@@ -160,6 +166,53 @@ def _opening_r(clips: Sequence[Clip], shown: Mapping[str, Float]) -> float:
         if speaking.sum() >= LEAST:
             found.append(correlation(face.opening(clip.motion)[speaking], face.opening(shown[clip.file][: len(clip.motion)])[speaking]))
     return float(np.mean(found))
+
+
+def of_kinds(engine: DiffusionMotion, clips: Sequence[Clip], others: Sequence[Clip]) -> str:
+    """Markdown: how the engine follows kinds of speech made of the clips' own, and how much the mouth moves where they pause.
+
+    `others` speak beside them. Movement is that of the lips and jaw, in pauses against in speech; clips' own comes first.
+    """
+    random = np.random.default_rng(0)
+
+    def beside(snr: float) -> Callable[[Float], Float]:
+        return lambda speech: with_noise(speech, np.resize(others[int(random.integers(len(others)))].speech, len(speech)), snr)
+
+    def over(snr: float) -> Callable[[Float], Float]:
+        return lambda speech: with_noise(speech, kinds.music(len(speech), random), snr)
+
+    changes: dict[str, Callable[[Float], Float] | None] = {
+        "as it is": None, "telephone (300 to 3400 Hz)": lambda speech: band(speech, 300, 3400),
+        "music beneath, 12 dB": over(12), "music beneath, 6 dB": over(6),
+        "a second voice, 15 dB lower": beside(15), "a second voice, 6 dB lower": beside(6),
+        "whispered": lambda speech: kinds.whispered(speech, random), "sung, to the same beat": lambda speech: kinds.sung(speech, random),
+        "like a child's (a third higher)": lambda speech: kinds.higher(speech, 1.3),
+        "shouted into a microphone (clipped)": kinds.shouted,
+    }  # fmt: skip
+    lines = ["| kind of speech | opening r | width r | movement in pauses (clips) |", "|---|---|---|---|"]
+    known = [(clip, speech_frames(clip.speech, len(clip.motion)) & clip.seen, _pauses(clip.speech, len(clip.motion))) for clip in clips]
+    known = [one for one in known if one[1].sum() >= LEAST]
+
+    def row(name: str, shown: Mapping[str, Float]) -> str:
+        r = [
+            [correlation(of(clip.motion)[speaking], of(shown[clip.file])[speaking]) for of in (face.opening, face.width)]
+            for clip, speaking, _ in known
+        ]
+        moves = [
+            moved[paused].mean() / max(float(moved[speaking].mean()), 1e-6)
+            for clip, speaking, paused in known
+            if paused.sum() >= 8 and len(moved := np.abs(np.diff(shown[clip.file], axis=0, prepend=shown[clip.file][:1])).mean((1, 2)))
+        ]
+        return f"| {name} | {np.mean(r, 0)[0]:.3f} | {np.mean(r, 0)[1]:.3f} | {np.mean(moves or [np.nan]):.3f} ({len(moves)}) |"
+
+    lines.append(row("the clips' own lips", {clip.file: clip.motion for clip in clips}))
+    return "\n".join(lines + [row(name, said_by(engine, clips, change)) for name, change in changes.items()])
+
+
+def _pauses(speech: Float, count: int) -> NDArray[np.bool_]:
+    """(count,) ticks 25 dB under what is loud in speech (count * 640,), and no speech within 4."""
+    level = 10 * np.log10((speech[: count * TICK].reshape(count, TICK) ** 2).mean(1) + 1e-10)
+    return np.convolve(level >= np.percentile(level, 95) - 25, np.ones(9), "same") < 0.5
 
 
 def sentences() -> list[Said]:
