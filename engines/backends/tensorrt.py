@@ -323,7 +323,7 @@ class TensorRTNet(Net):
         return context, (options, self._compiled)
 
     def _capture(self, context: Any, size: int) -> Any:
-        """Its work as a graph; None where it cannot be captured. It runs once before: what is made at the first run must not be part of it."""
+        """Its work as a graph; None where it cannot be captured. It runs once before: what the first run makes must not be part of it."""
         stream, mode = self._card.stream, self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._enqueue(context)
         self._card.wait()
@@ -372,6 +372,8 @@ def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
         card = Opened(None)
     except CardError as error:
         raise BackendFault(f"The backend tensorrt cannot be had: {error}", "Say --backend cpu.") from error
+    with card_trouble(CardError):
+        card.prepare()
     by = builder(card.architecture, [found.Card(card.name, card.architecture, card.free)])
     made = {}
     for name, net in nets():
