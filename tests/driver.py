@@ -8,6 +8,7 @@ and answers are of their types.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -62,6 +63,11 @@ class HostDriver:
         """How often it was taken."""
         return self._acts.taken
 
+    @property
+    def graphs(self) -> int:
+        """How many graphs are ready."""
+        return self._acts.ready
+
     def enqueue(self, work: Callable[[], None], stream: int) -> None:
         """What libraries do on a stream."""
         self._acts.enqueue(work, stream)
@@ -87,14 +93,30 @@ class Acts:
         self._functions: list[tuple[str, str]] = []
         self._kernels: dict[str, HostKernels] = {}
         self._graphs: list[list[Callable[[], None]]] = []
-        self._queue: list[Callable[[], None]] = []
-        self._copied: list[tuple[int, int]] = []  # memory of the host that what waits reads or writes
+        self._queues: dict[int, list[Callable[[], None]]] = {}  # what waits, of each stream
+        self._copied: dict[int, list[tuple[int, int]]] = {}  # memory of the host that it reads or writes
+        self._streams, self._events = STREAM - 1, [(0, 0)]  # of each event: its stream, and how much of that must be done
+        self._done: dict[int, int] = {}
+        self._current, self._lock = threading.local(), threading.RLock()
         self.capturing: list[Callable[[], None]] | None = None
-        self.freed = self.taken = 0
+        self.freed = self.taken = self.ready = 0
 
     def enqueue(self, work: Callable[[], None], stream: Any) -> None:
-        assert int(stream) == STREAM
-        (self._queue if self.capturing is None else self.capturing).append(work)
+        assert self._current.context == 40, "CUDA wants a context in each thread"
+        with self._lock:
+            queue = self._queues.setdefault(int(stream), [])
+            (queue if self.capturing is None or int(stream) != STREAM else self.capturing).append(work)
+
+    def work_off(self, stream: int, until: int | None = None) -> None:
+        """Do what waits of a stream: all, or until so much has been done of it."""
+        assert self._current.context == 40, "CUDA wants a context in each thread"
+        with self._lock:
+            queue = self._queues.setdefault(stream, [])
+            while queue and (until is None or self._done.get(stream, 0) < until):
+                queue.pop(0)()
+                self._done[stream] = self._done.get(stream, 0) + 1
+            if not queue:
+                self._copied.pop(stream, None)
 
     def cuInit(self, flags: int) -> Answer:  # noqa: N802 these are the driver's names
         return (self._status,)
@@ -110,6 +132,7 @@ class Acts:
 
     def cuCtxSetCurrent(self, context: Any) -> Answer:  # noqa: N802
         assert int(context) == 40
+        self._current.context = 40
         return (0,)
 
     def cuDeviceGetName(self, length: int, device: Any) -> Answer:  # noqa: N802
@@ -123,10 +146,12 @@ class Acts:
 
     def cuStreamCreate(self, flags: int) -> Answer:  # noqa: N802
         assert int(flags) == 1  # it waits for nobody else's work
-        return 0, bindings.CUstream(STREAM)
+        self._streams += 1
+        return 0, bindings.CUstream(self._streams)
 
     def cuMemAlloc(self, size: int) -> Answer:  # noqa: N802
         assert self.capturing is None
+        assert self._current.context == 40, "CUDA wants a context in each thread"
         self.taken += 1
         memory = np.full(size + 256, 0xCD, np.uint8)
         address = -(-memory.ctypes.data // 256) * 256
@@ -134,7 +159,7 @@ class Acts:
         return 0, bindings.CUdeviceptr(address)
 
     def cuMemFree(self, address: Any) -> Answer:  # noqa: N802
-        assert not self._queue
+        assert not self._queues.get(STREAM)
         del self._memory[int(address)]
         self.freed += 1
         return (0,)
@@ -143,30 +168,46 @@ class Acts:
         return 0, int(self.cuMemAlloc(size)[1])
 
     def cuMemFreeHost(self, address: int) -> Answer:  # noqa: N802
+        assert self._current.context == 40, "CUDA wants a context in each thread"
         memory = self._memory.pop(address)
-        assert not any(first < address + len(memory) and last > address for first, last in self._copied)
+        with self._lock:
+            waiting = [part for parts in self._copied.values() for part in parts]
+        assert not any(first < address + len(memory) and last > address for first, last in waiting)
         self.freed += 1
         return (0,)
 
     def cuMemcpyHtoDAsync(self, target: Any, source: int, size: int, stream: Any) -> Answer:  # noqa: N802
         assert self.capturing is None
-        self._copied.append((source, source + size))
+        self._copied.setdefault(int(stream), []).append((source, source + size))
         self.enqueue(lambda: ctypes.memmove(int(target), source, size), stream)
         return (0,)
 
     def cuMemcpyDtoHAsync(self, target: int, source: Any, size: int, stream: Any) -> Answer:  # noqa: N802
         assert self.capturing is None
-        self._copied.append((target, target + size))
+        self._copied.setdefault(int(stream), []).append((target, target + size))
         self.enqueue(lambda: ctypes.memmove(target, int(source), size), stream)
         return (0,)
 
     def cuStreamSynchronize(self, stream: Any) -> Answer:  # noqa: N802
-        assert int(stream) == STREAM
+        assert self.capturing is None or int(stream) != STREAM
+        self.work_off(int(stream))
+        return (0,)
+
+    def cuEventCreate(self, flags: int) -> Answer:  # noqa: N802
+        assert int(flags) == 2  # it takes no time
+        self._events.append((0, 0))
+        return 0, bindings.CUevent(len(self._events) - 1)
+
+    def cuEventRecord(self, event: Any, stream: Any) -> Answer:  # noqa: N802
         assert self.capturing is None
-        for work in self._queue:
-            work()
-        self._queue.clear()
-        self._copied.clear()
+        with self._lock:
+            waits = len(self._queues.get(int(stream), []))
+            self._events[int(event)] = int(stream), self._done.get(int(stream), 0) + waits
+        return (0,)
+
+    def cuEventSynchronize(self, event: Any) -> Answer:  # noqa: N802
+        assert self.capturing is None
+        self.work_off(*self._events[int(event)])
         return (0,)
 
     def cuModuleLoadData(self, code: int) -> Answer:  # noqa: N802
@@ -202,13 +243,14 @@ class Acts:
 
     def cuStreamEndCapture(self, stream: Any) -> Answer:  # noqa: N802
         assert int(stream) == STREAM
-        assert self.capturing
+        assert self.capturing is not None
         self._graphs.append(self.capturing)
         self.capturing = None
         return 0, bindings.CUgraph(len(self._graphs))
 
     def cuGraphInstantiate(self, graph: Any, flags: int) -> Answer:  # noqa: N802
         self._graphs.append(list(self._graphs[int(graph) - 1]))
+        self.ready += 1
         return 0, bindings.CUgraphExec(len(self._graphs))
 
     def cuGraphLaunch(self, graph: Any, stream: Any) -> Answer:  # noqa: N802

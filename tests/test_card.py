@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,12 +142,14 @@ def test_a_tick_is_one_copy_in_and_one_out_and_takes_no_memory(device: Device) -
     engine, actor = WarpAppearance(painter=painter), small_actor()
     states = [engine.start(actor)] * 3
     motion = np.stack([face.motion_of(shape(PRESENTER, Mouth(opening))) for opening in (4, 8, 24)])
-    for _ in range(2):
-        states, _ = engine.step(states, [1, 2, 3], motion)
+    for _ in range(4):
+        states, shown = engine.step(states, [1, 2, 3], motion)
         counted.counts.clear()
+    kept = [picture.copy() for picture in shown]
     states, _ = engine.step(states, [2, 3, 1], motion)
+    assert all(np.array_equal(*pair) for pair in zip(shown, kept, strict=True))  # who has pictures keeps them
     assert counted.counts.pop("run") <= 4
-    assert counted.counts == {"put": 1, "get": 1, "wait": 1}
+    assert counted.counts == {"put": 1, "get": 1, "mark": 1, "wait": 1}
 
 
 def test_rows_are_what_they_are_alone_however_many(device: Device) -> None:
@@ -217,7 +220,7 @@ def test_frames_of_a_long_actor_take_turns(device: Device) -> None:
         resting=None,
     )
     open_mouth = face.motion_of(shape(PRESENTER, Mouth(10)))[None]
-    frame, references = long.frames[0].nbytes, small.references.pictures[..., 0].size * 8
+    frame, references = long.frames[0].nbytes, small.references.pictures[..., 0].size * 4
     painter = CardPainter(device, limit=references + 70 * frame + 200_000)
     engine = WarpAppearance(painter=painter)
     state, plain = engine.start(long), WarpAppearance()
@@ -307,3 +310,22 @@ def test_a_card_is_asked_as_its_driver_wants_it(kernels_folder: Path, monkeypatc
     monkeypatch.setattr("cuda.bindings.driver", HostDriver(kernels_folder, status=100), raising=False)
     with pytest.raises(CardError, match=r"No NVIDIA card can be used here: CUDA answered CUDA_ERROR_NO_DEVICE\.$"):
         Card(STREAM)
+
+
+def test_a_join_copies_beside_the_ticks(kernels_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who loads an actor, in a thread of its own, copies it to the card: the first tick with it copies what all ticks do, and no more."""
+    driver = HostDriver(kernels_folder)
+    monkeypatch.setattr("cuda.bindings.driver", driver, raising=False)
+    monkeypatch.setattr("native.cuda.device.cubin", driver.code)
+    counted = Counted(Card(STREAM))
+    engine, motion = WarpAppearance(painter=CardPainter(counted)), face.motion_of(shape(PRESENTER, Mouth(10)))[None]
+    known = engine.start(small_actor())
+    for _ in range(4):
+        (known,), before = engine.step([known], [3], motion)
+    with ThreadPoolExecutor(1) as loader:
+        joined = loader.submit(engine.start, replace(small_actor(), name="joined")).result()
+    counted.counts.clear()
+    _, pictures = engine.step([known, joined], [3, 3], np.repeat(motion, 2, 0))
+    assert counted.counts["put"] == 1
+    assert np.array_equal(pictures[1], WarpAppearance(painter=CardPainter(Host(kernels_folder))).step([joined], [3], motion)[1][0])
+    assert np.array_equal(pictures[0], before[0])

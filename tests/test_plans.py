@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.appearance.config import REFINER
+from engines.backends import plans
 from engines.backends.ahead import nets
 from engines.backends.found import Card
 from engines.backends.half import half
 from engines.backends.plans import RANGES, Builder, Plan, build, builder, parse, plan
-from engines.backends.tensorrt import TensorRTNet
+from engines.backends.tensorrt import BATCHES, TensorRTNet, on_card
 from engines.backends.weights import read_weights
 from engines.errors import BackendFault
 from engines.motion.config import EARS, LIPS
 from engines.pipeline import Pipeline
+from native.cuda.compile import CompileError
 from native.cuda.device import Card as Opened
 from native.kept import keep, kept
 from tests.driver import HostDriver
 from tests.people import small_actor
 from tests.test_card import a_card, step_both
 from tests.test_features import speech
-from tests.trt import COMPILED, acted
+from tests.trt import COMPILED, Context, Engine, Options, acted
 
 trt = pytest.importorskip("tensorrt_rtx", reason="plans need TensorRT-RTX, which is not for this machine")
 
@@ -73,11 +77,31 @@ def test_a_plan_is_kept_and_built_anew_where_anything_differs(ready: dict[str, b
 def test_what_cannot_be_built_is_said(tmp_path: Path) -> None:
     with pytest.raises(BackendFault, match=r"sm_90 cannot be built here.*sm_89.*pip install tensorrt"):
         builder("sm_90")
-    here = builder("sm_90", [Card("NVIDIA H100", "sm_90", 80 << 30)])
-    assert here.card == "NVIDIA H100"  # by the card's own compiler
+    here = builder("sm_90", [H100])
+    assert (here.name, here.card) == ("tensorrt_rtx", "NVIDIA H100")  # by the card's own compiler
     with pytest.raises(BackendFault, match=r"refuses a.onnx for sm_89"):
         plan("a.onnx", b"no net", builder("sm_89"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+H100 = Card("NVIDIA H100", "sm_90", 80 << 30)
+
+
+def test_where_one_library_does_not_name_a_card_the_other_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.13"))
+    other = builder("sm_90", [H100])
+    assert (other.name, other.card) == ("tensorrt", "NVIDIA H100")
+    assert builder("sm_89", [Card("NVIDIA L4", "sm_89", 24 << 30)]).rtx  # which builds for it, whatever else there is
+    with pytest.raises(BackendFault, match=r"sm_90 cannot be built here.*TensorRT 10\.13 builds for the card that is there"):
+        builder("sm_90")
+
+
+def test_what_a_plan_was_built_with_tells_it_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    by = builder("sm_89")
+    before = by.key(b"net")
+    assert by.flags == ("REQUIRE_USER_ALLOCATION",)
+    monkeypatch.setitem(plans._FLAGS, by.name, ())
+    assert by.key(b"net") != before
 
 
 @pytest.fixture
@@ -102,7 +126,9 @@ def halved() -> bytes:
 @pytest.mark.parametrize("library", ["tensorrt_rtx", "tensorrt"])
 def test_a_batch_is_filled_up_to_the_next_size_and_parted_where_it_is_too_large(driver: HostDriver, library: str, tmp_path: Path) -> None:
     by, card, net, compiled = acted(trt, driver, library), Opened(None), halved(), tmp_path / "a.compiled"
-    made = TensorRTNet(net, net, by, card, compiled=compiled)
+    ready = build("a.onnx", net, by)
+    made = TensorRTNet(ready, net, by, card, compiled=compiled)
+    assert driver.graphs == len(BATCHES)
     assert made.metadata == {"a": "b"}
     taken = driver.taken
     for batch in (1, 2, 3, 64, 150):
@@ -122,9 +148,46 @@ def test_a_batch_is_filled_up_to_the_next_size_and_parted_where_it_is_too_large(
     assert kept(compiled) == COMPILED
     for harm, known in ((COMPILED, COMPILED), (b"for another card", b"")):
         keep(compiled, harm)
-        TensorRTNet(net, net, by, card, compiled=compiled)
+        TensorRTNet(ready, net, by, card, compiled=compiled)
         assert by.module.caches[-1].known == known  # what was compiled is not compiled again
         assert kept(compiled) == COMPILED
+
+
+def test_what_cannot_be_captured_is_enqueued(driver: HostDriver, caplog: pytest.LogCaptureFixture) -> None:
+    by, net = acted(trt, driver), halved()
+    made = TensorRTNet(net, net, by, Opened(None), (1, 4))  # built without the flag that TensorRT-RTX wants for it
+    assert driver.graphs == 0
+    assert "not captured" in caplog.text
+    assert made.run({"x": np.full((3, 3), 3, np.float32)})["y"].tolist() == [[1.5] * 3] * 3
+    made.close()
+
+
+def test_what_the_library_says_is_of_this_time(driver: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    by, net = acted(trt, driver), halved()
+    made = TensorRTNet(build("a.onnx", net, by), net, by, Opened(None), (1,))
+    made._said.log(trt.ILogger.ERROR, "an old one, of no consequence")
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "execute_async_v3", lambda self, stream: made._said.log(trt.ILogger.ERROR, "out of memory"))
+        with pytest.raises(BackendFault, match=r"cannot run its plan: out of memory\."):
+            made._enqueue(made._buckets[1].context)
+    for kind, name, answer in (
+        (Options, "set_runtime_cache", False),
+        (Options, "create_runtime_cache", None),
+        (Engine, "create_runtime_config", None),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, name, lambda *given, answer=answer: answer)
+            with pytest.raises(BackendFault, match=r"cannot prepare its plan: without a word"):
+                TensorRTNet(net, net, by, Opened(None), (1,))
+
+
+def test_kernels_that_cannot_be_compiled_are_said_before_the_first_picture(driver: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> bytes:
+        raise CompileError("NVRTC is not here: pip install cuda-bindings nvidia-cuda-nvrtc")
+
+    monkeypatch.setattr("native.cuda.device.cubin", refuse)
+    with pytest.raises(BackendFault, match=r"The card does not go on: .*NVRTC is not here"):
+        on_card()
 
 
 @pytest.mark.slow
@@ -137,7 +200,9 @@ def test_a_whole_conversation_looks_the_same(
         by = acted(trt, request.getfixturevalue("driver"))
         monkeypatch.setattr("engines.backends.ahead.nets", lambda: ((name, ready[name]) for name in (EARS, LIPS)))
         monkeypatch.setattr("engines.backends.tensorrt.builder", lambda architecture, cards: by)
-        monkeypatch.setattr("engines.backends.tensorrt.plan", lambda name, net, by: Plan(tmp_path / f"{name}.plan", net, built=True))
+        monkeypatch.setattr(
+            "engines.backends.tensorrt.plan", lambda name, net, by: Plan(tmp_path / f"{name}.plan", build(name, net, by), built=True)
+        )
         monkeypatch.setattr("engines.backends.tensorrt.BATCHES", (1, 3))
     elif a_card() is None:
         pytest.skip("no NVIDIA card here")

@@ -8,21 +8,62 @@ from typing import Any
 
 import numpy as np
 import onnx
+import tensorrt_rtx
 from onnx import TensorProto
 
 from engines.backends.plans import RANGES, Builder
 from tests.driver import HostDriver
 from tests.nets import DefinedNet
 
+CAPTURABLE = b"takes no memory"
 COMPILED = b"compiled for the card that is acted"
 
 
 def acted(module: Any, driver: HostDriver, name: str = "tensorrt_rtx") -> Builder:
     """A builder for it. `module` is a true library, of which everything is taken that needs no card."""
     played = SimpleNamespace(**{name: getattr(module, name) for name in dir(module) if not name.startswith("__")})
-    played.caches = []
+    played.caches, played.always = [], name == "tensorrt"  # whose plans take no memory while they run
+    played.Builder = lambda said: _Making(module.Builder(said))
+    played.OnnxParser = lambda network, said: _Parsing(module.OnnxParser(network.true, said), network)
     played.Runtime = lambda said: SimpleNamespace(deserialize_cuda_engine=lambda plan: _engine(plan, played, driver))
     return Builder(played, name, "1.0", "sm_89", "")
+
+
+class _Making:
+    """See `IBuilder`: what is built is the ONNX file, marked where it was asked to take no memory while it runs."""
+
+    def __init__(self, true: Any) -> None:
+        self._true = true
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._true, name)
+
+    def create_network(self, flags: int) -> Any:
+        return _Network(self._true.create_network(flags))
+
+    def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+        flag = tensorrt_rtx.BuilderFlag.REQUIRE_USER_ALLOCATION
+        return (CAPTURABLE if config.get_flag(flag) else b"") + network.net
+
+
+class _Network:
+    def __init__(self, true: Any) -> None:
+        self.true, self.net = true, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.true, name)
+
+
+class _Parsing:
+    def __init__(self, true: Any, network: _Network) -> None:
+        self._true, self._network = true, network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._true, name)
+
+    def parse(self, net: bytes) -> bool:
+        self._network.net = net
+        return bool(self._true.parse(net))
 
 
 def _engine(plan: bytes, trt: Any, driver: HostDriver) -> Any:
@@ -33,6 +74,7 @@ class Engine:
     """See `ICudaEngine`."""
 
     def __init__(self, plan: bytes, trt: Any, driver: HostDriver) -> None:
+        self.capturable, plan = trt.always or plan.startswith(CAPTURABLE), plan.removeprefix(CAPTURABLE)
         self.trt, self.driver, self.net = trt, driver, DefinedNet(plan)
         graph = onnx.load_model_from_string(plan).graph
         self.given = [value.name for value in graph.input]
@@ -95,7 +137,7 @@ class Context:
         self.engine = engine
         self.at: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.profile, self.ran = -1, False
+        self.profile = -1
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self.profile = profile
@@ -111,12 +153,12 @@ class Context:
         return address % 256 == 0
 
     def is_stream_capturable(self, stream: int) -> bool:
-        return self.ran
+        return self.engine.capturable
 
     def execute_async_v3(self, stream: int) -> bool:
         assert set(self.at) == set(self.engine.sides)
         assert set(self.shapes) == set(self.engine.given)
-        self.ran = True
+        assert self.engine.capturable or not self.engine.driver.capturing, "it takes memory while it runs"
         self.engine.driver.enqueue(self.work, stream)
         return True
 

@@ -135,6 +135,10 @@ class Painter(Protocol):
         """The pictures (I420), and how much fine detail was given back to each; `plain`: not refined."""
         ...
 
+    def hold(self, actor: Actor, sources: Float) -> None:
+        """Have ready what an actor's pictures are made from, before the first is asked for. May be called in another thread."""
+        ...
+
 
 Refine = Callable[[Asked, Picture, Float], Picture]
 """Corrects a picture that was made as asked, where the mask of its patch (h, w) is above 0."""
@@ -149,6 +153,9 @@ class CpuPainter:
     def paint(self, asked: Sequence[Asked], *, plain: bool = False) -> list[tuple[Picture, float]]:
         """See `Painter.paint`."""
         return [self._one(one, None if plain else self._refine) for one in asked]
+
+    def hold(self, actor: Actor, sources: Float) -> None:
+        """See `Painter.hold`: there is nothing to do."""
 
     def _one(self, asked: Asked, refine: Refine | None) -> tuple[Picture, float]:
         frame, config = asked.actor.frames[asked.index], self._config
@@ -196,6 +203,7 @@ class WarpAppearance:
             )  # fmt: skip
             while len(self._known) > _ACTORS:  # what is known holds its actor: while it is kept, the id is not another's
                 self._known.popitem(last=False)
+        self.painter.hold(actor, known.sources)
         return WarpState(known, np.zeros(len(known.sharpness), np.float32), -1.0)
 
     def step(

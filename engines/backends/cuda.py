@@ -234,6 +234,7 @@ def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
     except (CardError, RuntimeError, AssertionError) as error:  # the last is what torch says where it was built without CUDA
         raise BackendFault(f"The backend cuda cannot be had: {error}", "Say --backend cpu.") from error
     with card_trouble(CardError, *_TROUBLE):
+        card.prepare()
         ears, lips = (CudaNet(read_weights(name)) for name in (EARS, LIPS))
         for net in (ears, lips):
             net.prepare()

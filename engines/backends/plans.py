@@ -22,6 +22,8 @@ RANGES = ((1, 1, 1), (2, 16, 64))
 """The least, usual and most conversations of a batch for which a plan is made quick: a profile each."""
 _RTX = "tensorrt_rtx"
 _TITLES = {_RTX: "TensorRT-RTX", "tensorrt": "TensorRT"}  # in the order in which they are asked
+_FLAGS = {_RTX: ("REQUIRE_USER_ALLOCATION",), "tensorrt": ()}
+"""With which each builds: TensorRT-RTX's plans would else take memory while they run, which no CUDA graph can hold."""
 _MEND = "TensorRT builds for any card, on the machine that has it: pip install tensorrt"
 
 log = logging.getLogger(__name__)
@@ -49,9 +51,15 @@ class Builder:
         """Its name for people, and its version."""
         return f"{_TITLES[self.name]} {self.version}"
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Of the library's `BuilderFlag`, those with which it builds."""
+        return _FLAGS[self.name]
+
     def key(self, net: bytes) -> str:
-        """What tells a plan from all others: net, library, version, target, profiles."""
-        parts = (hashlib.sha256(net).hexdigest(), self.name, self.version, self.architecture, self.card, repr(RANGES))
+        """What tells a plan from all others: net, library, version, target, profiles, flags."""
+        told = (self.name, self.version, self.architecture, self.card, repr(RANGES), *self.flags)
+        parts = (hashlib.sha256(net).hexdigest(), *told)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
@@ -69,10 +77,13 @@ class Plan:
 def builder(architecture: str, cards: Sequence[Card] = ()) -> Builder:
     """Who builds for an architecture such as "sm_89"; `cards` are those of this machine.
 
-    Raises BackendFault where neither library is here, or none of those that are builds for it.
+    TensorRT-RTX is asked first; for a card of an architecture that it does not name TensorRT is, where it is here, and TensorRT-RTX only
+    without it: whether it builds for such a card, only the card can say. Raises BackendFault where neither library is here, or none of
+    those that are builds for it.
     """
     card = next((card for card in cards if card.architecture == architecture), None)
     known: list[str] = []
+    unsure: Builder | None = None
     for name in _TITLES:
         try:
             module = import_module(name)
@@ -82,9 +93,14 @@ def builder(architecture: str, cards: Sequence[Card] = ()) -> Builder:
         by = Builder(module, name, module.__version__, architecture, "" if card is None else card.name)
         if by.rtx and architecture in _targets(module):
             return replace(by, card="")
-        if card is not None:
+        if card is not None and not by.rtx:
             return by
+        if card is not None:
+            unsure = by
+            log.info("%s does not name %s: another library is asked for first", by.title, architecture)
         known.append(f"{by.title} builds for {', '.join(_targets(module)) if by.rtx else 'the card that is there'}")
+    if unsure is not None:
+        return unsure
     if not known:
         raise BackendFault(
             "Neither TensorRT-RTX nor TensorRT is installed: there is nothing that builds plans.", f"pip install tensorrt-rtx. {_MEND}"
@@ -111,6 +127,8 @@ def build(name: str, net: bytes, by: Builder, ranges: Sequence[tuple[int, int, i
     """Build a plan of a net, with a profile for each of `ranges`. Raises BackendFault where the library refuses it."""
     making, network, said = parse(name, net, by)
     trt, config = by.module, making.create_builder_config()
+    for flag in by.flags:
+        config.set_flag(getattr(trt.BuilderFlag, flag))
     if by.rtx:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT if by.card else _targets(trt)[by.architecture], 0)
@@ -118,8 +136,9 @@ def build(name: str, net: bytes, by: Builder, ranges: Sequence[tuple[int, int, i
         profile = making.create_optimization_profile()
         for at in range(network.num_inputs):
             given = network.get_input(at)
-            profile.set_shape(given.name, *((size, *given.shape[1:]) for size in sizes))
-        config.add_optimization_profile(profile)
+            profile.set_shape(given.name, *((size, *given.shape[1:]) for size in sizes))  # raises what it does not take
+        if config.add_optimization_profile(profile) < 0:
+            raise _refused(name, by, said.errors)
     made = making.build_serialized_network(network, config)
     if made is None:
         raise _refused(name, by, said.errors)

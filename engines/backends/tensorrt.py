@@ -6,7 +6,7 @@ import hashlib
 import logging
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,6 +114,9 @@ class Bucket:
     context: Any
     """Each has its own, as a captured graph goes on using its memory."""
     graph: Any
+    """Its work, captured; None where it cannot be: then it is enqueued anew each time."""
+    behind: Any
+    """What the context was made with, and must not outlive: it goes after it."""
 
 
 class Ring:
@@ -146,9 +149,7 @@ class TensorRTNet(Net):
         self._driver, self._card, self._batches, self._by = driver, card, tuple(batches), by
         self._said = listener(by.module)  # must outlive what speaks to it
         self._runtime = by.module.Runtime(self._said)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise self._refused("load")
+        self._engine = self._must("load", self._runtime.deserialize_cuda_engine, plan)
         self._inputs = read_inputs(net)
         names = [self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)]
         self._outputs = [name for name in names if name not in self._inputs]
@@ -168,7 +169,7 @@ class TensorRTNet(Net):
         self._compiled = self._cache(compiled) if by.rtx else None
         self._buckets = {size: self._bucket(size) for size in self._batches}
         if self._compiled is not None and compiled is not None:
-            made = bytes(self._compiled.serialize())
+            made = bytes(self._must("keep what was compiled for", self._compiled.serialize))
             if made != kept(compiled):
                 keep(compiled, made)
 
@@ -201,8 +202,10 @@ class TensorRTNet(Net):
     def close(self) -> None:
         """Give back what was taken on the card."""
         for bucket in self._buckets.values():
-            asked(self._driver, self._driver.cuGraphExecDestroy(bucket.graph))
-        self._buckets = {}
+            if bucket.graph is not None:
+                asked(self._driver, self._driver.cuGraphExecDestroy(bucket.graph))
+        self._buckets = {}  # with their contexts, before what these were made with
+        self._compiled = None
         for room in (self._given, self._made, *self._chunks):
             self._card.leave(room)
         self._chunks = []
@@ -248,7 +251,10 @@ class TensorRTNet(Net):
         self._card.put(self._in[begin : max(bucket.given[name].end for name in inputs)], self._given.address + begin)
         if orders is not None:
             self._card.run("copy", orders, self._given.address)
-        asked(self._driver, self._driver.cuGraphLaunch(bucket.graph, self._card.stream))
+        if bucket.graph is None:
+            self._enqueue(bucket.context)
+        else:
+            asked(self._driver, self._driver.cuGraphLaunch(bucket.graph, self._card.stream))
         return bucket
 
     def _read(self, bucket: Bucket, count: int) -> dict[str, Array]:
@@ -276,14 +282,13 @@ class TensorRTNet(Net):
 
     def _bucket(self, size: int) -> Bucket:
         given, made = self._spots(self._inputs, size, self._orders), self._spots(self._outputs, size, 0)
-        context = self._context(size)
+        context, behind = self._context(size)
         for spots, room, inputs in ((given, self._given, True), (made, self._made, False)):
             for name, spot in spots.items():
-                if inputs and not context.set_input_shape(name, spot.shape):
-                    raise self._refused("prepare")
-                if not context.set_tensor_address(name, room.address + spot.at):
-                    raise self._refused("prepare")
-        return Bucket(size, given, made, context, self._capture(context))
+                if inputs:
+                    self._must("prepare", context.set_input_shape, name, spot.shape)
+                self._must("prepare", context.set_tensor_address, name, room.address + spot.at)
+        return Bucket(size, given, made, context, self._capture(context, size), behind)
 
     def _spots(self, names: Sequence[str], size: int, at: int) -> dict[str, Spot]:
         """One after the other, from byte `at` on."""
@@ -299,52 +304,59 @@ class TensorRTNet(Net):
 
     def _cache(self, compiled: Path | None) -> Any:
         """What TensorRT-RTX's compiler has made and makes, for all contexts together."""
-        cache = self._engine.create_runtime_config().create_runtime_cache()
+        cache = self._must("prepare", self._must("prepare", self._engine.create_runtime_config).create_runtime_cache)
         known = None if compiled is None else kept(compiled)
         if known is not None and not cache.deserialize(known):
             log.info("what was compiled for %s is of another driver or card: it is compiled anew", self._by.architecture)
         return cache
 
-    def _context(self, size: int) -> Any:
-        """What runs a batch of this size."""
+    def _context(self, size: int) -> tuple[Any, Any]:
+        """What runs a batch of this size, and what it is made with."""
+        options = None
         if self._by.rtx:  # it would else compile while it runs
-            options = self._engine.create_runtime_config()
+            options = self._must("prepare", self._engine.create_runtime_config)
             options.dynamic_shapes_kernel_specialization_strategy = self._by.module.DynamicShapesKernelSpecializationStrategy.EAGER
-            options.set_runtime_cache(self._compiled)
-            context = self._engine.create_execution_context(options)
-        else:
-            context = self._engine.create_execution_context()
+            self._must("prepare", options.set_runtime_cache, self._compiled)
+        context = self._must("prepare", self._engine.create_execution_context, *(() if options is None else (options,)))
         profile = next(at for at, (least, _, most) in enumerate(RANGES) if least <= size <= most)
-        if context is None or not context.set_optimization_profile_async(profile, self._card.stream):
-            raise self._refused("prepare")
-        return context
+        self._must("prepare", context.set_optimization_profile_async, profile, self._card.stream)
+        return context, (options, self._compiled)
 
-    def _capture(self, context: Any) -> Any:
-        """Its work as a graph. It runs once before: what is made at the first run must not be part of it."""
+    def _capture(self, context: Any, size: int) -> Any:
+        """Its work as a graph; None where it cannot be captured. It runs once before: what the first run makes must not be part of it."""
         stream, mode = self._card.stream, self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._enqueue(context)
         self._card.wait()
-        if self._by.rtx and not context.is_stream_capturable(stream):
-            raise self._refused("capture")
-        asked(self._driver, self._driver.cuStreamBeginCapture(stream, mode))
         try:
-            self._enqueue(context)
-        finally:
-            ended = self._driver.cuStreamEndCapture(stream)
-        graph = asked(self._driver, ended)
-        ready = asked(self._driver, self._driver.cuGraphInstantiate(graph, 0))
+            if self._by.rtx and not context.is_stream_capturable(stream):
+                raise CardError("its work may not be captured")
+            asked(self._driver, self._driver.cuStreamBeginCapture(stream, mode))
+            try:
+                self._enqueue(context)
+            finally:
+                ended = self._driver.cuStreamEndCapture(stream)
+            graph = asked(self._driver, ended)
+            ready = asked(self._driver, self._driver.cuGraphInstantiate(graph, 0))
+        except (CardError, BackendFault) as error:  # a card that is lost is so at the next wait, too
+            log.warning("a batch of %d is not captured, which costs some time in each tick: %s", size, error)
+            self._card.wait()
+            return None
         asked(self._driver, self._driver.cuGraphDestroy(graph))
         return ready
 
     def _enqueue(self, context: Any) -> None:
-        if not context.execute_async_v3(self._card.stream):
-            raise self._refused("run")
+        self._must("run", context.execute_async_v3, self._card.stream)
 
-    def _refused(self, what: str) -> BackendFault:
-        why = self._said.errors[0].strip() if self._said.errors else "without a word"
-        return BackendFault(
-            f"{self._by.title} cannot {what} its plan: {why}.", f"Build it anew: mytalk build --arch {self._by.architecture}"
-        )
+    def _must(self, what: str, call: Callable[..., Any], *given: Any) -> Any:
+        """What the library answers. Raises BackendFault, with what it says this time, where it answers with nothing, or no."""
+        self._said.errors.clear()
+        answer = call(*given)
+        if answer is None or answer is False:
+            why = self._said.errors[0].strip() if self._said.errors else "without a word"
+            raise BackendFault(
+                f"{self._by.title} cannot {what} its plan: {why}.", f"Build it anew: mytalk build --arch {self._by.architecture}"
+            )
+        return answer
 
 
 def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -360,6 +372,8 @@ def on_card() -> tuple[dict[str, Any], dict[str, Any]]:
         card = Opened(None)
     except CardError as error:
         raise BackendFault(f"The backend tensorrt cannot be had: {error}", "Say --backend cpu.") from error
+    with card_trouble(CardError):
+        card.prepare()
     by = builder(card.architecture, [found.Card(card.name, card.architecture, card.free)])
     made = {}
     for name, net in nets():

@@ -42,5 +42,5 @@ def case(
         "frame": frame, "corner": corner, "patch": np.clip(colours, 0, 255).astype(np.uint8), "alpha": alpha,
         "ring": ring.astype(np.float32), "shade": shade,
     }  # fmt: skip
-    moved = 2 * frame.size + 16 * height * width  # frame in and out, eight halves of each of the patch's pixels in
+    moved = 2 * frame.size + 8 * height * width  # frame in and out, the patch's colours and mask in
     return Case(name, arguments, tolerance=1.0, bytes=moved)

@@ -1,20 +1,18 @@
 // Composite: patches matched in colour and blended into frames, for many sessions in one launch. `op.py` is the definition,
 // `cuda.py` describes the arguments. Three small kernels make the colour field, `composite` writes the whole frame.
 struct Composite {
-    const u8* frame;         // the actor's frame, I420 or NV12
-    u8* out;                 // the finished frame, I420 or NV12
-    const half_bits* patch;  // (height_in, width_in, 8): red, green, blue, alpha, ring
-    float* small;            // (rows, columns, 4) scratch, the colour field at last
-    float* spread;           // (rows, columns, 4) scratch
-    int height, width;       // of the frames, even
-    int x, y, h, w;          // the part of the frame that the patch lies in, even
-    int height_in, width_in;
-    int rows, columns;       // of the colour field; 0: colours are not matched
-    int nv12_in, nv12_out;
-    float inverse[6];        // pixel (i, j) of the part -> (x, y) of the patch
-    float gain, offset;      // patch colours are gain * stored + offset, of 255
-    float strength;          // of alpha
-    float sigma, outlier;    // of the field, in its cells; of 255
+    const u8* frame;      // the actor's frame, I420
+    u8* out;              // the finished frame, I420
+    const u32* colours;   // (h, w) bytes of the patch: red, green, blue, zero
+    const u32* mask;      // (h, w) two halves: alpha, ring
+    float* small;         // (rows, columns, 4) scratch, the colour field at last
+    float* spread;        // (rows, columns, 4) scratch
+    int height, width;    // of the frames, even
+    int x, y, h, w;       // the part of the frame that the patch lies in, even
+    int rows, columns;    // of the colour field; 0: colours are not matched
+    int grey;             // whether the frame's own tint stays
+    float strength;       // of alpha
+    float sigma, outlier; // of the field, in its cells; of 255
 };
 
 struct Rgb { float r, g, b; };
@@ -32,46 +30,20 @@ static __device__ Rgb to_rgb(int y, int u, int v) {
     return c;
 }
 
-static __device__ u64 chroma(int nv12, int height, int width, int row, int column, int v) {
-    u64 luma = (u64)height * width;
-    if (nv12) return luma + (u64)row * width + 2 * column + v;
-    return luma + v * (luma / 4) + (u64)row * (width / 2) + column;
+static __device__ u64 chroma(const Composite& s, int row, int column, int v) {
+    u64 luma = (u64)s.height * s.width;
+    return luma + v * (luma / 4) + (u64)row * (s.width / 2) + column;
 }
 
 static __device__ Rgb under(const Composite& s, int x, int y) {
-    return to_rgb(s.frame[(u64)y * s.width + x], s.frame[chroma(s.nv12_in, s.height, s.width, y / 2, x / 2, 0)],
-                  s.frame[chroma(s.nv12_in, s.height, s.width, y / 2, x / 2, 1)]);
+    return to_rgb(s.frame[(u64)y * s.width + x], s.frame[chroma(s, y / 2, x / 2, 0)], s.frame[chroma(s, y / 2, x / 2, 1)]);
 }
 
-static __device__ void add(const Composite& s, int x, int y, float weight, Pixel& p) {
-    if (weight == 0 || x >= s.width_in || y >= s.height_in) return;
-    uint4 e = *(const uint4*)(s.patch + 8 * ((u64)y * s.width_in + x));
-    p.r += weight * widen((half_bits)e.x);
-    p.g += weight * widen((half_bits)(e.x >> 16));
-    p.b += weight * widen((half_bits)e.y);
-    p.alpha += weight * widen((half_bits)(e.y >> 16));
-    p.ring += weight * widen((half_bits)e.z);
-}
-
-static __device__ Pixel over(const Composite& s, int i, int j) {  // bilinear; beyond the patch nothing is shown
-    float x = s.inverse[0] * i + s.inverse[1] * j + s.inverse[2], y = s.inverse[3] * i + s.inverse[4] * j + s.inverse[5];
-    float right = s.width_in - 1.f, bottom = s.height_in - 1.f;
-    bool seen = x >= -0.5f && y >= -0.5f && x <= right + 0.5f && y <= bottom + 0.5f;
-    Pixel p = {0, 0, 0, 0, 0};
-    if (!seen || s.width_in < 1 || s.height_in < 1) return p;
-    x = between(x, 0, right);
-    y = between(y, 0, bottom);
-    int left = (int)x, top = (int)y;
-    float u = x - left, v = y - top;
-    add(s, left, top, (1 - u) * (1 - v), p);
-    add(s, left + 1, top, u * (1 - v), p);
-    add(s, left, top + 1, (1 - u) * v, p);
-    add(s, left + 1, top + 1, u * v, p);
-    p.r = s.gain * p.r + s.offset;
-    p.g = s.gain * p.g + s.offset;
-    p.b = s.gain * p.b + s.offset;
-    p.alpha = between(p.alpha, 0, 1) * s.strength;
-    p.ring = between(p.ring, 0, 1);
+static __device__ Pixel over(const Composite& s, int i, int j) {
+    u64 at = (u64)j * s.w + i;
+    u32 colour = s.colours[at], mask = s.mask[at];
+    Pixel p = {(float)channel(colour, 0), (float)channel(colour, 1), (float)channel(colour, 2),
+               between(widen((half_bits)mask), 0, 1) * s.strength, between(widen((half_bits)(mask >> 16)), 0, 1)};
     return p;
 }
 
@@ -157,8 +129,8 @@ extern "C" __global__ void composite(const Composite* sessions, int count) {
         for (int b = blockIdx.x * blockDim.x + threadIdx.x; b < blocks; b += gridDim.x * blockDim.x) {
             int row = b / across, column = b % across;
             bool part = 2 * column >= s.x && 2 * column < s.x + s.w && 2 * row >= s.y && 2 * row < s.y + s.h, touched = false;
-            u8 u = s.frame[chroma(s.nv12_in, s.height, s.width, row, column, 0)];
-            u8 v = s.frame[chroma(s.nv12_in, s.height, s.width, row, column, 1)];
+            u8 u = s.frame[chroma(s, row, column, 0)];
+            u8 v = s.frame[chroma(s, row, column, 1)];
             u8 new_u = u, new_v = v;
             for (int k = 0; k < 4; k++) {
                 int x = 2 * column + k % 2, y = 2 * row + k / 2;
@@ -177,8 +149,9 @@ extern "C" __global__ void composite(const Composite* sessions, int count) {
                 touched |= p.alpha > 0;
                 s.out[(u64)y * s.width + x] = luma;
             }
-            s.out[chroma(s.nv12_out, s.height, s.width, row, column, 0)] = touched ? new_u : u;
-            s.out[chroma(s.nv12_out, s.height, s.width, row, column, 1)] = touched ? new_v : v;
+            touched &= !s.grey;
+            s.out[chroma(s, row, column, 0)] = touched ? new_u : u;
+            s.out[chroma(s, row, column, 1)] = touched ? new_v : v;
         }
     }
 }

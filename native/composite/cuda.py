@@ -9,17 +9,15 @@ from native.composite.field import OUTLIER, field_size
 
 DESCRIPTOR = np.dtype(
     [
-        *((name, np.uint64) for name in ("frame", "out", "patch", "small", "spread")),
-        *((n, np.int32) for n in ("height", "width", "x", "y", "h", "w", "height_in", "width_in", "rows", "columns")),
-        ("nv12_in", np.int32), ("nv12_out", np.int32),
-        ("inverse", np.float32, 6), ("gain", np.float32), ("offset", np.float32), ("strength", np.float32),
-        ("sigma", np.float32), ("outlier", np.float32),
+        *((name, np.uint64) for name in ("frame", "out", "colours", "mask", "small", "spread")),
+        *((n, np.int32) for n in ("height", "width", "x", "y", "h", "w", "rows", "columns", "grey")),
+        *((n, np.float32) for n in ("strength", "sigma", "outlier")),
     ],
     align=True,
-)  # fmt: skip
-"""Addresses, sizes, formats, the inverse crop, colours = gain * stored + offset, and the colour field's constants."""
+)
+"""Addresses, sizes, whether the frame's own tint stays, and the colour field's constants."""
 _WIDEST = 1000
-ALIGNED = {"frame": 1, "out": 1, "patch": 16, "small": 4, "spread": 4}
+ALIGNED = {"frame": 1, "out": 1, "colours": 4, "mask": 4, "small": 4, "spread": 4}
 
 
 def field(sessions: NDArray[np.void], shade: NDArray[np.float64]) -> None:
@@ -31,9 +29,10 @@ def field(sessions: NDArray[np.void], shade: NDArray[np.float64]) -> None:
 
 def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:
     """Bytes that each session has at each of its addresses."""
-    s = {name: sessions[name].astype(np.int64) for name in ("height", "width", "height_in", "width_in", "rows", "columns")}
+    s = {name: sessions[name].astype(np.int64) for name in ("height", "width", "h", "w", "rows", "columns")}
     frame, field = s["height"] * s["width"] * 3 // 2, 16 * s["rows"] * s["columns"]
-    return {"frame": frame, "out": frame, "patch": 16 * s["height_in"] * s["width_in"], "small": field, "spread": field}
+    patch = 4 * s["h"] * s["w"]
+    return {"frame": frame, "out": frame, "colours": patch, "mask": patch, "small": field, "spread": field}
 
 
 def threads(sessions: NDArray[np.void]) -> list[int]:
@@ -46,7 +45,7 @@ def threads(sessions: NDArray[np.void]) -> list[int]:
 def misfit(sessions: NDArray[np.void]) -> str:
     """What is wrong with the numbers of a session, or nothing."""
     s = sessions
-    if any((s[name] < 0).any() for name in ("height", "width", "x", "y", "h", "w", "height_in", "width_in", "rows", "columns")):
+    if any((s[name] < 0).any() for name in ("height", "width", "x", "y", "h", "w", "rows", "columns")):
         return "a size is negative"
     if any((s[name] % 2).any() for name in ("height", "width", "x", "y", "h", "w")):
         return "a frame or a part of it is not even"

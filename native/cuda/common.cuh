@@ -57,9 +57,11 @@ static __device__ float between(float value, float low, float high) {  // a NaN 
 
 static __device__ u32 pair(float first, float second) { return (u32)narrow(first) | (u32)narrow(second) << 16; }
 
-static __device__ float whole(float value) { return (float)(int)(between(value, 0, 255) + 0.5f); }
+static __device__ u32 whole(float value) { return (u32)(between(value, 0, 255) + 0.5f); }
 
-static __device__ u32 rounded(u32 bits) { return (u32)whole(widen((half_bits)bits)); }  // a colour of 255 as a byte
+static __device__ u32 pixel(float red, float green, float blue) { return whole(red) | whole(green) << 8 | whole(blue) << 16; }
+
+static __device__ u32 channel(u32 pixel, int c) { return pixel >> 8 * c & 255; }  // red, green, blue
 
 static __device__ int mirrored(int at, int length) {  // beyond the border, which is not repeated
     if (length < 2) return 0;

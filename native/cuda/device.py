@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import weakref
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from native.cuda.compile import HostKernels, cubin, host
+from native.cuda.compile import OPERATORS, CompileError, HostKernels, cubin, host
 from native.cuda.launch import Kernels, Room, launch
 
 Bytes = NDArray[np.uint8]
@@ -22,7 +25,7 @@ class CardError(RuntimeError):
 
 
 class Device(Protocol):
-    """Memory, copies and launches, in the order in which they are asked for. Of one thread."""
+    """Memory, copies and launches, in the order in which they are asked for. Of one thread: another takes what is `beside` it."""
 
     name: str
     free: int
@@ -54,8 +57,16 @@ class Device(Protocol):
         """See `native.cuda.launch.launch`; every array must lie in a room."""
         ...
 
-    def wait(self) -> None:
-        """Until all of it is done."""
+    def wait(self, mark: Any = None) -> None:
+        """Until all of it is done; or what was asked for before a mark."""
+        ...
+
+    def mark(self, mark: Any = None) -> Any:
+        """Mark what was asked for so far: anew, or with a mark that was waited for."""
+        ...
+
+    def beside(self) -> Device:
+        """The same memory, for the thread that asks: its own order, in which none of this one's work is waited for."""
         ...
 
 
@@ -98,8 +109,15 @@ class Host:
             self._kernels[operator] = host(operator, self._folder)
         launch(operator, self._kernels[operator], sessions, address, list(self._rooms))
 
-    def wait(self) -> None:
+    def wait(self, mark: Any = None) -> None:
         """See `Device.wait`."""
+
+    def mark(self, mark: Any = None) -> Any:
+        """See `Device.mark`."""
+
+    def beside(self) -> Host:
+        """See `Device.beside`: nothing here waits for anything."""
+        return self
 
 
 class Card:
@@ -122,18 +140,24 @@ class Card:
             raise CardError(f"No NVIDIA card can be used here: {error}.") from error
         except RuntimeError as error:  # what the bindings raise where its library is missing
             raise CardError("No NVIDIA card can be used here: the driver is not installed.") from error
-        self._asked(driver.cuCtxSetCurrent(self._asked(driver.cuDevicePrimaryCtxRetain(device))))
+        self._context = self._asked(driver.cuDevicePrimaryCtxRetain(device))
+        self._asked(driver.cuCtxSetCurrent(self._context))
         self.name = self._asked(driver.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
         about = driver.CUdevice_attribute
         version = (about.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, about.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
         major, minor = (self._asked(driver.cuDeviceGetAttribute(which, device)) for which in version)
         self.architecture = f"sm_{major}{minor}"
         self.free = int(self._asked(driver.cuMemGetInfo())[0])
-        if stream is None:
-            stream = int(self._asked(driver.cuStreamCreate(int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))))
-        self.stream, self.taken = stream, 0
+        self.stream, self.taken = self._stream() if stream is None else stream, 0
         self._rooms: list[Room] = []
         self._kernels: dict[str, Kernels] = {}
+        self._unused: deque[int] = deque()  # memory of the host that nobody has any more: given back where the context is current
+        self._beside: Card | None = None
+
+    def prepare(self, operators: Iterable[str] = tuple(OPERATORS)) -> None:
+        """Have kernels compiled and loaded before anybody waits for them. Raises CardError where they cannot be compiled."""
+        for operator in operators:
+            self.kernels(operator)
 
     def room(self, size: int) -> Room:
         """See `Device.room`."""
@@ -150,9 +174,11 @@ class Card:
 
     def staging(self, size: int) -> Bytes:
         """See `Device.staging`."""
+        while self._unused:
+            self._asked(self._driver.cuMemFreeHost(self._unused.popleft()))
         address = int(self._asked(self._driver.cuMemHostAlloc(max(size, 1), 0)))
         memory = (ctypes.c_uint8 * size).from_address(address)
-        weakref.finalize(memory, self._driver.cuMemFreeHost, address).atexit = False
+        weakref.finalize(memory, self._unused.append, address).atexit = False  # in whichever thread that is
         return np.ctypeslib.as_array(memory)
 
     def put(self, data: Bytes, address: int) -> None:
@@ -165,19 +191,39 @@ class Card:
 
     def run(self, operator: str, sessions: NDArray[np.void], address: int) -> None:
         """See `Device.run`."""
-        launch(operator, self.kernels(operator), sessions, address, self._rooms)
+        launch(operator, self.kernels(operator), sessions, address, tuple(self._rooms))  # another thread may take room meanwhile
 
     def kernels(self, operator: str) -> Kernels:
         """An operator's kernels, for memory that is not this object's own: see `native.cuda.launch.launch`."""
         if operator not in self._kernels:
-            self._kernels[operator] = _CardKernels(
-                self, self._driver, np.frombuffer(cubin(operator, self.architecture, self._cache), np.uint8)
-            )
+            try:
+                code = cubin(operator, self.architecture, self._cache)
+            except CompileError as error:
+                raise CardError(f"its kernels cannot be compiled: {error}") from error
+            self._kernels[operator] = _CardKernels(self, self._driver, np.frombuffer(code, np.uint8))
         return self._kernels[operator]
 
-    def wait(self) -> None:
+    def wait(self, mark: Any = None) -> None:
         """See `Device.wait`."""
-        self._asked(self._driver.cuStreamSynchronize(self.stream))
+        self._asked(self._driver.cuStreamSynchronize(self.stream) if mark is None else self._driver.cuEventSynchronize(mark))
+
+    def mark(self, mark: Any = None) -> Any:
+        """See `Device.mark`."""
+        if mark is None:
+            mark = self._asked(self._driver.cuEventCreate(int(self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)))
+        self._asked(self._driver.cuEventRecord(mark, self.stream))
+        return mark
+
+    def beside(self) -> Card:
+        """See `Device.beside`: a stream of its own."""
+        self._asked(self._driver.cuCtxSetCurrent(self._context))
+        if self._beside is None:
+            self._beside = copy.copy(self)
+            self._beside.stream, self._beside._beside = self._stream(), self._beside
+        return self._beside
+
+    def _stream(self) -> int:
+        return int(self._asked(self._driver.cuStreamCreate(int(self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING))))
 
     def _asked(self, answer: tuple[Any, ...]) -> Any:
         return asked(self._driver, answer)

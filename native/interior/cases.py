@@ -51,4 +51,4 @@ def case(
         "profile": np.stack([profile[row] for row in ROWS]).astype(np.float32),
         "light": np.array([[1.2, 1.1, 1], [0.9, 0.8, 0.7]], np.float32) * bright, "unit": unit, "soft": soft, "share": share,
     }  # fmt: skip
-    return Case(name, arguments, tolerance=0.05, bytes=2 * 6 * rows * columns + 4 * len(ROWS) * samples)
+    return Case(name, arguments, tolerance=0.05, bytes=2 * 4 * rows * columns + 4 * len(ROWS) * samples)

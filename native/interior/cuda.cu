@@ -3,7 +3,7 @@
 enum { UPPER, LOWER, EDGE, GUM, LUSTRE, LOW_EDGE, LOW_GUM, LOW_LUSTRE, TONGUE, SHADE, LEAN, ROWS };
 
 struct Interior {
-    half_bits* patch;      // (h, w, 8): red, green, blue of 255, drawn on where they lie; the rest is left alone
+    u32* colours;          // (h, w) bytes: red, green, blue, zero; drawn on where they lie
     const float* profile;  // (ROWS, samples)
     int h, w, x, y, rows, columns, samples;
     float place[6];        // (2, 3)
@@ -42,17 +42,17 @@ extern "C" __global__ void interior(const Interior* sessions, int count) {
             float tooth = here[LUSTRE] * (0.82f + 0.18f * step(high / 0.03f)), gum = step((here[GUM] - v) * 0.3f * sharp + 0.5f);
             float lip = step(1 - below / (0.02f + 0.15f * gap)), rim = step(1 - above / 0.04f);
             float dim = here[SHADE] * (1 - 0.4f * lip * lip) * (1 - 0.15f * rim * rim), made[3];
-            half_bits* pixel = s.patch + 8 * ((u64)(s.y + row) * s.w + s.x + column);
+            u32* own = s.colours + (u64)(s.y + row) * s.w + s.x + column;
             for (int c = 0; c < 3; c++) {
                 float colour = DARK[c] + flesh * (FLESH[c] * body - DARK[c]);
                 colour += step(low * sharp + 0.5f) * (low_tooth + low_gum * here[LOW_LUSTRE] * (ROOT[c] - 1) - colour);
                 colour *= cast;
                 colour += step(high * sharp + 0.5f) * (tooth + gum * here[LUSTRE] * (ROOT[c] - 1) - colour);
                 colour *= dim * (s.light[c] + at / last * (s.light[3 + c] - s.light[c]));
-                float old = (float)rounded(pixel[c]);
-                made[c] = whole(old + opacity * (between(colour, 0, 255) - old));
+                float old = (float)channel(*own, c);
+                made[c] = old + opacity * (between(colour, 0, 255) - old);
             }
-            for (int c = 0; c < 3; c++) pixel[c] = narrow(made[c]);
+            *own = pixel(made[0], made[1], made[2]);
         }
     }
 }

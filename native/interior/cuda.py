@@ -9,20 +9,20 @@ from native.interior.profile import ROWS
 
 DESCRIPTOR = np.dtype(
     [
-        ("patch", np.uint64), ("profile", np.uint64),
+        ("colours", np.uint64), ("profile", np.uint64),
         *((name, np.int32) for name in ("h", "w", "x", "y", "rows", "columns", "samples")),
         ("place", np.float32, (2, 3)), ("light", np.float32, (2, 3)), *((name, np.float32) for name in ("unit", "soft", "share")),
     ],
     align=True,
 )  # fmt: skip
 """Addresses, the patch's size, the part's corner and size, the profile's samples; then as `op.interior` has them."""
-ALIGNED = {"patch": 16, "profile": 4}
+ALIGNED = {"colours": 4, "profile": 4}
 
 
 def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:
     """Bytes that each session has at each of its addresses."""
     area = sessions["h"].astype(np.int64) * sessions["w"]
-    return {"patch": 16 * area, "profile": 4 * len(ROWS) * sessions["samples"].astype(np.int64)}
+    return {"colours": 4 * area, "profile": 4 * len(ROWS) * sessions["samples"].astype(np.int64)}
 
 
 def threads(sessions: NDArray[np.void]) -> list[int]:

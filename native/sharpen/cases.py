@@ -29,11 +29,11 @@ def case(
     name: str, random: np.random.Generator, size: tuple[int, int], box: tuple[int, int, int, int],
     sigma: float, wanted: float, before: float,
 ) -> Case:  # fmt: skip
-    """A patch of noise on a slope. The card reads and writes the patch, eight halves a pixel, once at least."""
+    """A patch of noise on a slope. The card reads and writes the patch, four bytes a pixel, once at least."""
     y, x = np.mgrid[: size[0], : size[1]]
     slope = np.stack([40 + 2.5 * x + y, 60 + x + 1.5 * y, 90 + 2 * y], -1) % 230 + random.normal(0, 3, (*size, 3))
     patch = np.clip(slope, 0, 255).astype(np.uint8)
     return Case(
         name, {"patch": patch, "box": box, "sigma": sigma, "wanted": wanted, "before": before, "quick": 0.3}, tolerance=0.05,
-        bytes=2 * 16 * size[0] * size[1],
+        bytes=2 * 4 * size[0] * size[1],
     )  # fmt: skip

@@ -3,9 +3,9 @@
 const int PARTS = 128, TAPS = 16, SMALLEST = 8;
 
 struct Sharpen {
-    half_bits* patch;  // (h, w, 8): red, green, blue of 255, sharpened where they lie; the rest is left alone
+    u32* colours;      // (h, w) bytes: red, green, blue, zero; sharpened where they lie
     uint2* across;     // (h, w) scratch: red, green, blue blurred along rows, in 256ths
-    u32* soft;         // (h, w) scratch: the bytes red, green, blue of the blurred patch, and green of the patch
+    u32* soft;         // (h, w) scratch: the same, blurred
     i64* sums;         // (5, PARTS) scratch
     float* amount;     // of detail that was given back
     int h, w, top, bottom, left, right, reach;
@@ -24,10 +24,10 @@ extern "C" __global__ void sharpen_rows(const Sharpen* sessions, int count) {
             u32 red = 0, green = 0, blue = 0;
             for (int d = -s.reach; d <= s.reach; d++) {
                 u32 weight = s.taps[d < 0 ? -d : d];
-                uint2 four = *(const uint2*)(s.patch + 8 * ((u64)y * s.w + mirrored(x + d, s.w)));
-                red += weight * rounded(four.x);
-                green += weight * rounded(four.x >> 16);
-                blue += weight * rounded(four.y);
+                u32 bytes = s.colours[(u64)y * s.w + mirrored(x + d, s.w)];
+                red += weight * channel(bytes, 0);
+                green += weight * channel(bytes, 1);
+                blue += weight * channel(bytes, 2);
             }
             uint2 sum = {red | green << 16, blue};
             s.across[i] = sum;
@@ -49,21 +49,20 @@ extern "C" __global__ void sharpen_columns(const Sharpen* sessions, int count) {
                 green += weight * (sum.x >> 16);
                 blue += weight * sum.y;
             }
-            u32 own = rounded(*(const u32*)(s.patch + 8 * (u64)i) >> 16);
-            s.soft[i] = red >> 16 | green >> 16 << 8 | blue >> 16 << 16 | own << 24;
+            s.soft[i] = red >> 16 | green >> 16 << 8 | blue >> 16 << 16;
         }
     }
 }
 
-// Of a byte of `soft`; at the box's border mirrored, as if nothing lay beyond.
-static __device__ int laplacian(const Sharpen& s, int row, int column, int shift) {
+// Of the green of a patch; at the box's border mirrored, as if nothing lay beyond.
+static __device__ int laplacian(const Sharpen& s, const u32* patch, int row, int column) {
     int height = s.bottom - s.top, width = s.right - s.left;
-    const u32* line = s.soft + (u64)(s.top + row) * s.w + s.left;
-    const u32* above = s.soft + (u64)(s.top + mirrored(row - 1, height)) * s.w + s.left;
-    const u32* below = s.soft + (u64)(s.top + mirrored(row + 1, height)) * s.w + s.left;
-    int around = (above[column] >> shift & 255) + (below[column] >> shift & 255) + (line[mirrored(column - 1, width)] >> shift & 255) +
-                 (line[mirrored(column + 1, width)] >> shift & 255);
-    return around - 4 * (int)(line[column] >> shift & 255);
+    const u32* line = patch + (u64)(s.top + row) * s.w + s.left;
+    const u32* above = patch + (u64)(s.top + mirrored(row - 1, height)) * s.w + s.left;
+    const u32* below = patch + (u64)(s.top + mirrored(row + 1, height)) * s.w + s.left;
+    int around = channel(above[column], 1) + channel(below[column], 1) + channel(line[mirrored(column - 1, width)], 1) +
+                 channel(line[mirrored(column + 1, width)], 1);
+    return around - 4 * (int)channel(line[column], 1);
 }
 
 extern "C" __global__ void sharpen_sums(const Sharpen* sessions, int count) {
@@ -74,7 +73,7 @@ extern "C" __global__ void sharpen_sums(const Sharpen* sessions, int count) {
         for (int part = blockIdx.x * blockDim.x + threadIdx.x; part < PARTS; part += gridDim.x * blockDim.x) {
             i64 sum[5] = {0, 0, 0, 0, 0};
             for (int i = part; i < area; i += PARTS) {
-                i64 x = laplacian(s, i / width, i % width, 24), fine = x - laplacian(s, i / width, i % width, 8);
+                i64 x = laplacian(s, s.colours, i / width, i % width), fine = x - laplacian(s, s.soft, i / width, i % width);
                 sum[0] += x; sum[1] += fine; sum[2] += x * x; sum[3] += x * fine; sum[4] += fine * fine;
             }
             for (int k = 0; k < 5; k++) s.sums[k * PARTS + part] = sum[k];
@@ -110,14 +109,12 @@ extern "C" __global__ void sharpen(const Sharpen* sessions, int count) {
         const Sharpen& s = sessions[at];
         if (!judged(s)) continue;
         float more = *s.amount;
+        if (more == 0) continue;
         for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < s.h * s.w; i += gridDim.x * blockDim.x) {
-            uint2* four = (uint2*)(s.patch + 8 * (u64)i);
-            uint2 old = *four;
-            u32 soft = s.soft[i];
-            float red = (1 + more) * rounded(old.x) - more * (soft & 255), green = (1 + more) * rounded(old.x >> 16) - more * (soft >> 8 & 255);
-            float blue = (1 + more) * rounded(old.y) - more * (soft >> 16 & 255);
-            uint2 made = {pair(whole(red), whole(green)), (u32)narrow(whole(blue)) | (old.y & 0xffff0000)};
-            *four = made;
+            u32 old = s.colours[i], soft = s.soft[i];
+            float made[3];
+            for (int c = 0; c < 3; c++) made[c] = (1 + more) * channel(old, c) - more * channel(soft, c);
+            s.colours[i] = pixel(made[0], made[1], made[2]);
         }
     }
 }

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 PARTS, TAPS = 128, 16
 DESCRIPTOR = np.dtype(
     [
-        *((name, np.uint64) for name in ("patch", "across", "soft", "sums", "amount")),
+        *((name, np.uint64) for name in ("colours", "across", "soft", "sums", "amount")),
         *((n, np.int32) for n in ("h", "w", "top", "bottom", "left", "right", "reach")),
         ("taps", np.int32, TAPS), ("wanted", np.float32), ("before", np.float32), ("quick", np.float32),
     ],
     align=True,
 )  # fmt: skip
 """Addresses, sizes, the box, the Gaussian (`blur`), and what `op.sharpen` calls wanted, before and quick."""
-ALIGNED = {"patch": 16, "across": 8, "soft": 4, "sums": 8, "amount": 4}
+ALIGNED = {"colours": 4, "across": 8, "soft": 4, "sums": 8, "amount": 4}
 
 
 def blur(sessions: NDArray[np.void], sigma: NDArray[np.float64]) -> None:
@@ -40,7 +40,7 @@ def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:
     """Bytes that each session has at each of its addresses."""
     area = sessions["h"].astype(np.int64) * sessions["w"]
     one = np.sign(area)
-    return {"patch": 16 * area, "across": 8 * area, "soft": 4 * area, "sums": 40 * PARTS * one, "amount": 4 * one}
+    return {"colours": 4 * area, "across": 8 * area, "soft": 4 * area, "sums": 40 * PARTS * one, "amount": 4 * one}
 
 
 def threads(sessions: NDArray[np.void]) -> list[int]:

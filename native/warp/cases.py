@@ -43,6 +43,6 @@ def case(
         "sources": np.stack([target + random.normal(0, amount, target.shape) for _ in range(count)]).astype(np.float32),
         "target": target, "triangles": triangles, "values": random.uniform(0, 1, (len(target), 2)).astype(np.float32), "size": size,
     }  # fmt: skip
-    moved = 8 * count * height * width + 16 * size[0] * size[1]  # pictures in, eight halves a pixel out
+    moved = 4 * count * height * width + 8 * size[0] * size[1]  # pictures in; colours and values out
     mesh = 8 * count * len(target) + 8 * len(target) + 12 * len(triangles) + 8 * len(target) + 4 * count
     return Case(name, arguments, tolerance=2.0 if amount > 5 else 1.0, bytes=moved + mesh)

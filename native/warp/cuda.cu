@@ -7,7 +7,7 @@ const float FAR = 8000;     // cells: a vertex that lies beyond is taken to lie 
 const float BEYOND = 1.2f;  // cells that a triangle may be read beyond its edges
 
 struct Warp {
-    const half_bits* pictures;  // (stored, height_in, width_in, 4), of 255; the fourth is padding
+    const u32* pictures;        // (stored, height_in, width_in) bytes: red, green, blue, padding
     const float* sources;       // (stored, vertices, 2)
     const int* which;           // (count) of the stored pictures are blended; null: the first ones
     const float* weights;       // (count)
@@ -18,11 +18,10 @@ struct Warp {
     int* edges;                 // (faces, TABLE) scratch
     u32* bins;                  // (tiles, ceil(faces / 32)) scratch
     float* field;               // (rows, columns, 2 * count + channels) scratch
-    half_bits* out;             // (height, width, 8) or (8, height, width): red, green, blue, values, zeros
+    u32* colours;               // (height, width) bytes: red, green, blue, zero
+    u32* mask;                  // (height, width) two halves: the values
     int stored, count, height_in, width_in, vertices, faces, channels, height, width, rows, columns;
-    int planar;
     float across, down;         // cells in a pixel
-    float gain, offset;         // colours leave as gain * colour + offset
 };
 
 struct Point { float x, y; };
@@ -201,16 +200,14 @@ extern "C" __global__ void warp_field(const Warp* sessions, int count) {
     }
 }
 
-static __device__ void add(uint2 four, float weight, float* colour) {
-    colour[0] += weight * widen((half_bits)four.x);
-    colour[1] += weight * widen((half_bits)(four.x >> 16));
-    colour[2] += weight * widen((half_bits)four.y);
+static __device__ void add(u32 bytes, float weight, float* colour) {
+    for (int c = 0; c < 3; c++) colour[c] += weight * channel(bytes, c);
 }
 
-static __device__ void add_pixel(const Warp& s, const half_bits* picture, int x, int y, float weight, float* colour) {
+static __device__ void add_pixel(const Warp& s, const u32* picture, int x, int y, float weight, float* colour) {
     x = x < 0 ? 0 : x >= s.width_in ? s.width_in - 1 : x;
     y = y < 0 ? 0 : y >= s.height_in ? s.height_in - 1 : y;
-    add(*(const uint2*)(picture + 4 * ((u64)y * s.width_in + x)), weight, colour);
+    add(picture[(u64)y * s.width_in + x], weight, colour);
 }
 
 static __device__ void cubic_weights(float t, float* w) {  // the same cubic as OpenCV's, -0.75 at the border
@@ -221,7 +218,7 @@ static __device__ void cubic_weights(float t, float* w) {  // the same cubic as 
     w[3] = 1 - w[0] - w[1] - w[2];
 }
 
-static __device__ void sample(const Warp& s, const half_bits* picture, float x, float y, float* colour) {
+static __device__ void sample(const Warp& s, const u32* picture, float x, float y, float* colour) {
     x = between(x, -2, s.width_in + 1.f);  // beyond, all that is read is the edge
     y = between(y, -2, s.height_in + 1.f);
     int left = (int)floorf(x), top = (int)floorf(y);
@@ -230,7 +227,7 @@ static __device__ void sample(const Warp& s, const half_bits* picture, float x, 
     cubic_weights(y - top, wy);
     colour[0] = colour[1] = colour[2] = 0;
     if (left >= 1 && top >= 1 && left + 2 < s.width_in && top + 2 < s.height_in) {  // as most are: nothing to clamp
-        const uint2* line = (const uint2*)picture + (u64)(top - 1) * s.width_in + left - 1;
+        const u32* line = picture + (u64)(top - 1) * s.width_in + left - 1;
         for (int j = 0; j < 4; j++, line += s.width_in)
             for (int i = 0; i < 4; i++) add(line[i], wx[i] * wy[j], colour);
     } else {
@@ -253,8 +250,8 @@ extern "C" __global__ void warp(const Warp* sessions, int count) {
             const float* first = s.field + (u64)wide * (top * s.columns + left);
             const float* right = first + (left + 1 < s.columns ? wide : 0);
             const float *below = first + (top + 1 < s.rows ? (u64)wide * s.columns : 0), *across = below + (right - first);
-            float shares[4] = {(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v}, made[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-            for (int c = 0; c < s.channels && c < 5; c++) {
+            float shares[4] = {(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v}, made[5] = {0, 0, 0, 0, 0};
+            for (int c = 0; c < s.channels && c < 2; c++) {
                 int k = 2 * s.count + c;
                 made[3 + c] = shares[0] * first[k] + shares[1] * right[k] + shares[2] * below[k] + shares[3] * across[k];
             }
@@ -267,16 +264,11 @@ extern "C" __global__ void warp(const Warp* sessions, int count) {
                     q[c] = shares[0] * first[n] + shares[1] * right[n] + shares[2] * below[n] + shares[3] * across[n];
                     if (s.flow) q[c] += widen(s.flow[2 * (k * area + i) + c]);
                 }
-                sample(s, s.pictures + 4 * (u64)own * s.height_in * s.width_in, q[0], q[1], colour);
+                sample(s, s.pictures + (u64)own * s.height_in * s.width_in, q[0], q[1], colour);
                 for (int c = 0; c < 3; c++) made[c] += s.weights[k] * colour[c];
             }
-            for (int c = 0; c < 3; c++) made[c] = s.gain * made[c] + s.offset;
-            if (s.planar) {
-                for (int c = 0; c < 8; c++) s.out[c * area + i] = narrow(made[c]);
-            } else {
-                uint4 eight = {pair(made[0], made[1]), pair(made[2], made[3]), pair(made[4], made[5]), pair(made[6], made[7])};
-                *(uint4*)(s.out + 8 * (u64)i) = eight;
-            }
+            s.colours[i] = pixel(made[0], made[1], made[2]);
+            s.mask[i] = pair(made[3], made[4]);
         }
     }
 }

@@ -7,23 +7,23 @@ from numpy.typing import NDArray
 
 from native.warp.grid import grid
 
-TILE, TABLE, CARRIED = 16, 35, 5
+TILE, TABLE, CARRIED = 16, 35, 2
 _SIZES = (
     "stored", "count", "height_in", "width_in", "vertices", "faces", "channels", "height", "width", "rows", "columns",
 )  # fmt: skip
 DESCRIPTOR = np.dtype(
     [
         *((n, np.uint64) for n in ("pictures", "sources", "which", "weights", "target", "triangles", "values", "flow")),
-        *((n, np.uint64) for n in ("edges", "bins", "field", "out")),
-        *((n, np.int32) for n in (*_SIZES, "planar")),
-        *((n, np.float32) for n in ("across", "down", "gain", "offset")),
+        *((n, np.uint64) for n in ("edges", "bins", "field", "colours", "mask")),
+        *((n, np.int32) for n in _SIZES),
+        *((n, np.float32) for n in ("across", "down")),
     ],
     align=True,
 )  # fmt: skip
-"""Addresses (which, flow: 0 for none), sizes, layout (planar or eight channels last), the grid (`cells`), and gain * colour + offset."""
+"""Addresses (which, flow: 0 for none), sizes, and the grid (`cells`)."""
 ALIGNED = {
-    "pictures": 8, "sources": 4, "which": 4, "weights": 4, "target": 4, "triangles": 4, "values": 4, "flow": 2, "edges": 4, "bins": 4,
-    "field": 4, "out": 16,
+    "pictures": 4, "sources": 4, "which": 4, "weights": 4, "target": 4, "triangles": 4, "values": 4, "flow": 2, "edges": 4, "bins": 4,
+    "field": 4, "colours": 4, "mask": 4,
 }  # fmt: skip
 
 
@@ -40,10 +40,10 @@ def extents(sessions: NDArray[np.void]) -> dict[str, NDArray[np.int64]]:
     s = {name: sessions[name].astype(np.int64) for name in _SIZES}
     area, tiles = s["height"] * s["width"], _tiles(s)
     return {
-        "pictures": 8 * s["stored"] * s["height_in"] * s["width_in"], "sources": 8 * s["stored"] * s["vertices"], "which": 4 * s["count"],
+        "pictures": 4 * s["stored"] * s["height_in"] * s["width_in"], "sources": 8 * s["stored"] * s["vertices"], "which": 4 * s["count"],
         "weights": 4 * s["count"], "target": 8 * s["vertices"], "triangles": 12 * s["faces"], "values": 4 * s["vertices"] * s["channels"],
         "flow": 4 * s["count"] * area, "edges": 4 * TABLE * s["faces"], "bins": 4 * tiles * -(-s["faces"] // 32),
-        "field": 4 * s["rows"] * s["columns"] * (2 * s["count"] + s["channels"]), "out": 16 * area,
+        "field": 4 * s["rows"] * s["columns"] * (2 * s["count"] + s["channels"]), "colours": 4 * area, "mask": 4 * area,
     }  # fmt: skip
 
 
