@@ -148,9 +148,10 @@ def _video() -> str:
 
 
 def _live() -> str:
-    from realtime.server import app
+    from realtime.server import app, shown
 
-    assert app.PAGE.is_dir()
+    assert app.make_app
+    assert shown.PAGE.is_dir()
     return f"aiortc {metadata.version('aiortc')}, aiohttp {metadata.version('aiohttp')}"
 
 
