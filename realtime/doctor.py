@@ -150,8 +150,7 @@ def _video() -> str:
 def _live() -> str:
     from realtime.server import app, shown
 
-    assert app.make_app
-    assert shown.PAGE.is_dir()
+    assert shown.PAGE.is_dir(), app.__name__
     return f"aiortc {metadata.version('aiortc')}, aiohttp {metadata.version('aiohttp')}"
 
 
