@@ -203,6 +203,10 @@ class Store:
         own = sorted(path.parent.name for path in self.root.glob("*/actor.json") if not path.parent.name.startswith("."))
         return [*built_in(), *(name for name in own if name not in built_in())]
 
+    def held(self) -> list[str]:
+        """Those whose files are on this machine: all."""
+        return self.names()
+
     def find(self, name: str) -> Path:
         """The folder of an actor. Raises UnknownActor with the nearest names."""
         folder = self.folder(name)

@@ -18,6 +18,7 @@ import click
 
 from engines.errors import Fault
 from realtime.errors import EXIT_FAULT, EXIT_INTERRUPTED, OutputFault, SettingsFault, fault_of, sentences
+from realtime.fleet import SHARED, begin_serving, drain, front
 from realtime.logs import plain_lines
 from realtime.machine import bench, build, devices, doctor, voices
 from realtime.terminal import example, progress_bar, settings_of, tell, warn
@@ -270,43 +271,31 @@ def demo(given: dict[str, Any], output: Path, overwrite: bool, quiet: bool) -> N
 
 
 @mytalk.command(epilog=example("mytalk serve", "MYTALK_TOKEN=$(openssl rand -hex 24) mytalk serve --host 0.0.0.0"))
-@click.option("--host", help="Address to listen on; others than this machine's own need a token [default: 127.0.0.1].")
-@click.option("--port", type=int, help="Port to listen on [default: 8008].")
-@click.option("--actor", help="Who is shown where nobody is named [default: presenter].")
-@click.option("--token", help="The secret that every call must bear; better given as MYTALK_TOKEN.")
 @click.option("--voice", help="Who says text where nobody is named: see mytalk voices.")
 @VOICE_COMMAND
-@click.option("--origins", help="Other sites whose pages may use the server, with commas.")
-@click.option("--ice", help="STUN and TURN servers, with commas: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT.")
-@click.option("--turn-secret", help="The secret that TURN servers share with this one; better given as MYTALK_TURN_SECRET.")
+@SHARED
 @click.option("--sessions", type=int, help="Sessions at a time [default: as many as were measured to fit].")
 @click.option("--loops", type=int, help="Event loops, each a process, that peers are spread over [default: as many as are needed].")
 @click.option("--largest", type=int, help="Pixels of the longest side of live pictures; larger actors are scaled [default: 1280].")
 @click.option("--label", is_flag=False, flag_value="AI-generated", metavar="[TEXT]", help="Lay a small text upon live pictures.")
 @click.option("--idle", type=float, help="Seconds of silence after which a session ends [default: 1800].")
 @click.option("--limit", type=float, help="Seconds after which any session ends [default: 14400].")
+@click.option("--name", help="What this machine is called among several [default: a name that is drawn at each start].")
+@click.option("--drain", type=float, help="When told to end, take nobody and wait for so many seconds for the last session [default: 0].")
 @click.option("--expressiveness", type=float, help="How far mouths move, 0 to 2 [default: 1, as the actor does].")
 @MANNER
 @STRENGTH
 @BACKEND
-@click.option("--json-logs", is_flag=True, help="Log lines of JSON, with the session's id.")
 @click.pass_obj
 def serve(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:
     """Serve talking actors over WebRTC, with a page to try them."""
     settings = settings_of(given, **options)
-    if json_logs:
-        from realtime.logs import json_lines
-
-        logging.basicConfig(level=logging.WARNING, handlers=[json_lines()], force=True)
-        logging.getLogger("realtime").setLevel(logging.INFO)
-    from realtime.settings import PREFIX
+    begin_serving(json_logs)
     from realtime.voices import check_command, choose, found
 
     check_command(settings.voice_command)
     if settings.voice:
         choose(settings.voice, found(settings.voice_command))
-    for secret in ("TOKEN", "ICE", "TURN_SECRET"):
-        os.environ.pop(f"{PREFIX}{secret}", None)  # no process that we start needs them
     pipeline = _pipeline(settings)
     from realtime.server.app import serve as run
     from realtime.server.options import options_of
@@ -365,7 +354,7 @@ def camera(
     run(plan, store=store, pipeline=pipeline, view=partial(look, quiet=quiet))
 
 
-for command in (devices, voices, bench, build, doctor):
+for command in (devices, voices, bench, build, doctor, front, drain):
     mytalk.add_command(command)
 
 

@@ -148,9 +148,9 @@ def _video() -> str:
 
 
 def _live() -> str:
-    from realtime.server import app
+    from realtime.server import app, shown
 
-    assert app.PAGE.is_dir()
+    assert shown.PAGE.is_dir(), app.__name__
     return f"aiortc {metadata.version('aiortc')}, aiohttp {metadata.version('aiohttp')}"
 
 

@@ -27,6 +27,12 @@ class Settings:
     host: str = "127.0.0.1"
     """Where the server listens. Other addresses than this machine's own need a token."""
     port: int = 8008
+    name: str = ""
+    """What a machine is called among several; empty: a name is drawn at each start."""
+    machines: str = ""
+    """Where the machines of a front are: addresses with commas, dns:NAME:PORT, or ray."""
+    drain: float = 0.0
+    """For so many seconds a server that is told to end lets its sessions go on."""
     token: str = field(default="", repr=False)
     """The secret that every call to the server must bear."""
     origins: str = ""

@@ -82,6 +82,10 @@ class FakeStore:
         """All actors."""
         return list(self.actors)
 
+    def held(self) -> list[str]:
+        """All."""
+        return self.names()
+
     def find(self, name: str) -> Path:
         """Their folder, which is empty. Raises UnknownActor."""
         if name not in self.actors:

@@ -100,6 +100,10 @@ class Actors(Protocol):
         """All actors."""
         ...
 
+    def held(self) -> list[str]:
+        """Those whose files are on this machine."""
+        ...
+
     def folder(self, name: str) -> Path:
         """Where an actor of this name lies or would lie."""
         ...

@@ -40,6 +40,10 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, monk
         "IDLE",
         "LIMIT",
         "LOOPS",
+        "NAME",
+        "MACHINES",
+        "DRAIN",
+        "STORE",
     ):
         monkeypatch.delenv(f"MYTALK_{name}", raising=False)
 

@@ -52,6 +52,10 @@ EVERY = [
     ("POST", "/v1/rooms"),
     ("POST", "/v1/joins"),
     ("GET", "/v1/me"),
+    ("GET", "/v1/machine"),
+    ("POST", "/v1/drain"),
+    ("DELETE", "/v1/drain"),
+    ("POST", "/v1/claims"),
     ("GET", "/sample.flac"),
     ("GET", "/nowhere"),
 ]

@@ -13,7 +13,7 @@ from engines.motion.manner import manner_names
 from realtime.manners import OWN
 from realtime.server.enrolments import MOST_FILE
 from realtime.server.faults import InUse, NotAllowed, RequestFault, UnknownRoute, WrongType
-from realtime.server.guard import GUARD, OWNER, WHO, must_own
+from realtime.server.guard import OWNER, WHO, must_own, rights_of
 from realtime.server.keys import ENGINE, ENROLMENTS, OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.whip import default_actor
 from realtime.worker import Actors
@@ -21,7 +21,7 @@ from realtime.worker import Actors
 
 async def list_actors(request: web.Request) -> web.StreamResponse:
     """GET all actors, with what is known of them."""
-    rights = request.app[GUARD].rights(request[WHO])
+    rights = rights_of(request)
     actors = await request.app[UPLOADS].run(_all, request.app[STORE])
     shown = [actor for actor in actors if rights is None or rights.may_show(str(actor["name"]))]
     body = {"actors": shown, "default": default_actor(request.app[OPTIONS].actor, rights), "may_add": request[WHO] == OWNER}
@@ -45,7 +45,7 @@ def _all(store: Actors) -> list[dict[str, Any]]:
 
 async def preview(request: web.Request) -> web.StreamResponse:
     """GET a picture of an actor."""
-    rights = request.app[GUARD].rights(request[WHO])
+    rights = rights_of(request)
     if rights and not rights.may_show(request.match_info["actor"]):
         raise NotAllowed("You were not invited to see this actor.", "GET /v1/actors lists those whom you may.")
     folder = await request.app[UPLOADS].run(request.app[STORE].find, request.match_info["actor"])

@@ -6,39 +6,31 @@ Every error leaves as an RFC 9457 problem with a stable code, never as a traceba
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import re
-import resource
 import secrets
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from engines.errors import Fault
 from engines.pipeline import Pipeline
 from realtime.clock import Clock, WallClock
 from realtime.engine import LONGEST_AGAIN_S, Engine
-from realtime.errors import SettingsFault, fault_of
 from realtime.load import Costs, loops_for
 from realtime.manners import manner_called
 from realtime.processes import forks
-from realtime.server import actors, loop, rooms, say, watch, whip
+from realtime.server import actors, loop, machine, rooms, say, shown, watch, whip
 from realtime.server.closed import hide
-from realtime.server.connections import Connections
 from realtime.server.enrolments import Enrolments
 from realtime.server.forward import to_owner
-from realtime.server.guard import GUARD, PAGE_FILES, Guard, add_headers, answer_faults, cors, stand_guard
+from realtime.server.guard import GUARD, Guard, add_headers, answer_faults, cors, stand_guard
 from realtime.server.keys import AROUND, CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.listening import serve_until_told
 from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
-from realtime.server.placed import Placed
+from realtime.server.placed import MARK, Placed
 from realtime.server.recordings import Recordings
 from realtime.server.sayings import Sayings
 from realtime.server.scratch import Scratch
@@ -51,17 +43,7 @@ from realtime.webrtc.costs import cost_of_a_picture, cost_of_packets
 from realtime.webrtc.encoders import set_encoders
 from realtime.worker import Actors, LivePipeline, shown_size
 
-log = logging.getLogger(__name__)
-
 MOST_OFFER = 64 << 10
-DESCRIPTORS = 1 << 16
-"""Files and connections that may be open at a time, where the system lets us have so many."""
-BACKLOG = 32
-"""Connections that are accepted before others have their turn."""
-KEPT_S, LINGER_S = 75.0, 2.0
-"""For so long a connection without a request stays open; for so long the rest of a body that was refused is read."""
-PAGE = Path(__file__).with_name("page")
-SAMPLE = Path(__file__).parent.with_name("speech") / "hello.flac"
 WIRE = 2.0
 """Sending a picture costs so many times its encoding: packets, encryption, sound."""
 LOOP = 15.0
@@ -79,6 +61,7 @@ def make_app(
 ) -> web.Application:
     """The server as an application. `pipeline` is made in the inference process, so it must be importable by name."""
     options, clock = options or Options(), clock or WallClock()
+    prefix = f"{options.name}{MARK}"
     app = web.Application(middlewares=[answer_faults, stand_guard, to_owner], client_max_size=MOST_OFFER)
     app[STORE], app[OPTIONS], app[CLOCK] = store, options, clock
     app[GUARD] = Guard(options, clock)
@@ -94,14 +77,14 @@ def make_app(
     def make(actor: str, owner: str, ended: Callable[[Placed], None]) -> Placed:
         if place := app[LOOPS].place():
             return place.make(actor, owner, ended)
-        session = Session(secrets.token_urlsafe(12), actor, owner, around, lambda _: ended(session), options.ice_now)
+        session = Session(prefix + secrets.token_urlsafe(12), actor, owner, around, lambda _: ended(session), options.ice_now)
         return session
 
     app[SESSIONS] = Sessions(around, make, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
     app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
-    app[RECORDINGS] = Recordings(app[SCRATCH])
+    app[RECORDINGS] = Recordings(app[SCRATCH], prefix)
     app.add_routes(_routes())
     app.cleanup_ctx.append(_lifetime)
     app.on_response_prepare.append(_headers)
@@ -111,11 +94,7 @@ def make_app(
 
 def _routes() -> list[web.RouteDef]:
     return [
-        web.get("/", _page),
-        web.get(f"/{{file:{'|'.join(map(re.escape, PAGE_FILES))}}}", _page),
-        web.get("/sample.flac", _sample),
-        web.get("/openapi.json", _description),
-        web.get("/favicon.ico", _no_icon),
+        *shown.of_page(),
         web.get("/healthz", watch.health),
         web.get("/readyz", watch.ready),
         web.get("/metrics", watch.metrics),
@@ -136,6 +115,10 @@ def _routes() -> list[web.RouteDef]:
         web.post("/v1/owners", watch.sign_in),
         web.get("/v1/me", watch.me),
         web.get("/v1/recordings", watch.list_recordings),
+        web.get("/v1/machine", machine.about),
+        web.post("/v1/drain", machine.drain),
+        web.delete("/v1/drain", machine.resume),
+        web.post("/v1/claims", machine.claim),
     ]
 
 
@@ -145,46 +128,8 @@ def serve(*, store: Actors, options: Options | None = None, port: int = 8008, pi
     store.find(options.actor)
     if options.token:
         hide()
-    asyncio.run(_serve(make_app(store=store, options=options, pipeline=pipeline), options.host, port))
-
-
-async def _serve(app: web.Application, host: str, port: int) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most), most))
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, _asked_to_end, stop, sign)
-    log.addFilter(_no_error_of_ours)
-    runner = web.AppRunner(
-        app, access_log=None, logger=log, shutdown_timeout=2.0, keepalive_timeout=KEPT_S, lingering_time=LINGER_S, auto_decompress=False
-    )
-    await runner.setup()
-    assert runner.server is not None
-    try:
-        try:
-            listening = await loop.create_server(Connections(runner.server), host, port, backlog=BACKLOG)
-        except OSError as error:
-            raise fault_of(error) or SettingsFault(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-        shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"Serving on http://{shown}:{listening.sockets[0].getsockname()[1]}\n")
-        sys.stdout.flush()
-        await stop.wait()
-        listening.close()
-    finally:
-        await runner.cleanup()
-
-
-def _asked_to_end(stop: asyncio.Event, sign: signal.Signals) -> None:
-    """End; who asks again does not wait for what is still being ended. What is left then, the next server removes."""
-    if stop.is_set():
-        os._exit(128 + sign)
-    stop.set()
-
-
-def _no_error_of_ours(record: logging.LogRecord) -> bool:
-    """Whether a line is to be written: what is no HTTP was answered as such, and strangers are not to fill the log with it."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
+    app = make_app(store=store, options=options, pipeline=pipeline)
+    asyncio.run(serve_until_told(app, options.host, port, app[SESSIONS].drained, options.drain_s))
 
 
 def _costs(app: web.Application) -> Costs | None:
@@ -216,7 +161,7 @@ def _cores() -> int:
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     set_encoders()
     await asyncio.to_thread(app[SCRATCH].open)
-    app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK])
+    app[ENROLMENTS] = Enrolments(app[STORE], app[CLOCK], f"{app[OPTIONS].name}{MARK}")
     await app[ENGINE].start()
     await asyncio.to_thread(forks)
     background = [
@@ -274,20 +219,3 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     cors(request, response)
     if response.status >= 400 and request.app is not None:
         request.app[METRICS].refused(str(response.status))
-
-
-async def _page(request: web.Request) -> web.StreamResponse:
-    return web.FileResponse(PAGE / request.match_info.get("file", "index.html"))
-
-
-async def _sample(request: web.Request) -> web.StreamResponse:
-    """The recording that ships, to be heard at once."""
-    return web.FileResponse(SAMPLE)
-
-
-async def _description(request: web.Request) -> web.StreamResponse:
-    return web.FileResponse(PAGE.with_name("openapi.json"))
-
-
-async def _no_icon(request: web.Request) -> web.StreamResponse:
-    return web.Response(status=204)

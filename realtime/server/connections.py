@@ -15,22 +15,24 @@ AT_ONCE = 8192
 
 
 class Connections:
-    """Makes the protocol of each new connection with `protocol`, and turns away those that are too many."""
+    """Makes the protocol of each new connection with `protocol`, and turns away those that are too many. `many` says of an address whether
+    many are behind it who are known to be there."""
 
-    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, protocol: Callable[[], asyncio.Protocol], many: Callable[[str], bool] = is_loopback) -> None:
         self._protocol = protocol
+        self._many = many
         self._open: Counter[str] = Counter()
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for a connection."""
-        return _Counted(self._protocol(), self._open)
+        return _Counted(self._protocol(), self._open, self._many)
 
 
 class _Counted(asyncio.Protocol):
     """Counts a connection until it is lost, and leaves all else to its protocol."""
 
-    def __init__(self, protocol: asyncio.Protocol, count: Counter[str]) -> None:
-        self._protocol, self._count, self._who = protocol, count, ""
+    def __init__(self, protocol: asyncio.Protocol, count: Counter[str], many: Callable[[str], bool]) -> None:
+        self._protocol, self._count, self._many, self._who = protocol, count, many, ""
         # nothing stands between it and what comes
         self.data_received = protocol.data_received  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
@@ -41,7 +43,7 @@ class _Counted(asyncio.Protocol):
         """Turn it away, or let the protocol have it."""
         name: Any = transport.get_extra_info("peername")
         who = str(name[0]) if name else ""
-        if self._count.total() >= AT_ONCE or (self._count[who] >= OF_ONE and not is_loopback(who)):
+        if self._count.total() >= AT_ONCE or (self._count[who] >= OF_ONE and not (is_loopback(who) or self._many(who))):
             assert isinstance(transport, asyncio.Transport)
             transport.abort()
             return

@@ -33,8 +33,8 @@ KEPT = 50
 class Enrolment:
     """One file on its way to become an actor."""
 
-    def __init__(self, actor: str, file: Path) -> None:
-        self.name, self.actor, self.file = secrets.token_urlsafe(9), actor, file
+    def __init__(self, name: str, actor: str, file: Path) -> None:
+        self.name, self.actor, self.file = name, actor, file
         self.state = "waiting"
         self.pictures = 0
         self.total: int | None = None
@@ -62,10 +62,10 @@ class Enrolment:
 
 
 class Enrolments:
-    """All enrolments of a server; one is made at a time, beside the sessions and below them."""
+    """All enrolments of a server; one is made at a time, beside the sessions and below them. Their names begin with `prefix`."""
 
-    def __init__(self, store: Actors, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Actors, clock: Clock, prefix: str = "") -> None:
+        self._store, self._clock, self._prefix = store, clock, prefix
         self._all: dict[str, Enrolment] = {}
         self._turn = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,7 +84,7 @@ class Enrolments:
     def begin(self, actor: str, file: Path) -> Enrolment:
         """Enrol the person of a file; it is deleted afterwards. Raises Busy."""
         self.check_room()
-        enrolment = Enrolment(actor, file)
+        enrolment = Enrolment(self._prefix + secrets.token_urlsafe(9), actor, file)
         self._all[enrolment.name] = enrolment
         while len(self._all) > KEPT:
             self._all.pop(next(iter(self._all)))

@@ -170,3 +170,18 @@ class Unknown(Fault):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Gone(Fault):
+    """What was on a machine that is gone."""
+
+    code = "gone"
+    status = 410
+
+
+class Silent(Fault):
+    """A machine that does not answer now."""
+
+    code = "silent"
+    status = 503
+    again = True

@@ -1,13 +1,16 @@
-"""Requests for sessions of other processes, to them and back: bodies and answers as they come, websockets message by message."""
+"""Requests for what other processes have, to them and back: bodies and answers as they come, websockets message by message."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
+from multidict import CIMultiDict
 from yarl import URL
 
+from engines.errors import Fault
 from realtime.clock import Clock
 from realtime.rate import Rate
 from realtime.server.faults import UnknownSession
@@ -20,7 +23,7 @@ from realtime.server.speech_socket import AT_ONCE, MESSAGES, MOST_MESSAGE, WORDS
 _ASKED = ("Accept", "Content-Length", "Content-Type", "ETag", "If-Match", "Range", "If-Range")
 _ANSWERED = (
     "Accept-Patch", "Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Range", "Content-Type", "ETag",
-    "Last-Modified", "Location", "Retry-After",
+    "Last-Modified", "Link", "Location", "Retry-After", "WWW-Authenticate",
 )  # fmt: skip
 _PIECE = 1 << 16
 
@@ -47,25 +50,31 @@ async def to_owner(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _forward(request: web.Request, loop: Loop, who: str) -> web.StreamResponse:
-    gone = UnknownSession("The session has just ended.", "Begin one with POST /v1/sessions.")
     assert loop.client is not None
     url = URL(f"http://loop{request.rel_url.raw_path_qs}", encoded=True)
-    headers = {name: request.headers[name] for name in _ASKED if name in request.headers} | {ASKED_BY: who}
+    gone = UnknownSession("The session has just ended.", "Begin one with POST /v1/sessions.")
+    return await pass_on(request, loop.client, url, {ASKED_BY: who}, lambda error: gone)
+
+
+async def pass_on(
+    request: web.Request, client: ClientSession, url: URL, headers: dict[str, str], gone: Callable[[ClientError], Fault]
+) -> web.StreamResponse:
+    """What another process answers there, asked the same with `headers` of ours too. `gone` gives the Fault where it does not answer."""
     if request.headers.get("Upgrade", "").lower() == "websocket" and web.WebSocketResponse().can_prepare(request).ok:
         try:
-            theirs = await loop.client.ws_connect(url, headers={ASKED_BY: who}, autoping=False, max_msg_size=MOST_MESSAGE)
+            theirs = await client.ws_connect(url, headers=headers, autoping=False, max_msg_size=MOST_MESSAGE)
         except WSServerHandshakeError:  # asked without a socket it says why
             pass
         except ClientError as error:
-            raise gone from error
+            raise gone(error) from error
         else:
             return await _join(request, theirs)
+    headers = {name: request.headers[name] for name in _ASKED if name in request.headers} | headers
     body = request.content if request.can_read_body else None
     response: web.StreamResponse | None = None
     try:
-        async with loop.client.request(request.method, url, headers=headers, data=body) as answer:
-            shown = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
-            response = web.StreamResponse(status=answer.status, headers=shown)
+        async with client.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
+            response = web.StreamResponse(status=answer.status, headers=answered(answer))
             if answer.status == 408:
                 response.force_close()
             await response.prepare(request)
@@ -76,7 +85,12 @@ async def _forward(request: web.Request, loop: Loop, who: str) -> web.StreamResp
     except ClientError as error:
         if response is not None or request.content.exception() is not None:  # it has begun, or whoever asked has gone
             raise ConnectionResetError from error
-        raise gone from error
+        raise gone(error) from error
+
+
+def answered(answer: ClientResponse) -> CIMultiDict[str]:
+    """Of what another process answered, the headers that are passed on."""
+    return CIMultiDict((name, value) for name in _ANSWERED for value in answer.headers.getall(name, ()))
 
 
 async def _join(request: web.Request, theirs: ClientWebSocketResponse) -> web.StreamResponse:

@@ -8,17 +8,19 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
 from engines.errors import Fault
-from realtime.clock import Clock
+from realtime.clock import Clock, unix_time
 from realtime.errors import fault_of, problem
 from realtime.loopback import is_loopback
-from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, TooMany, Unknown, UnknownRoute, WrongSecret
+from realtime.server.faults import Internal, NotAllowed, NotHere, RequestFault, TooLarge, Unknown, UnknownRoute, WrongSecret
 from realtime.server.options import Options, link_of
 from realtime.server.rates import Rates
+from realtime.server.signed import Signer
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,6 @@ JOIN_S, LONGEST_JOIN_S = 60.0, 7 * 24 * 3600.0
 """A join token that was not used by then is void, where it does not say when; and the most that it may say."""
 GUEST_S = 12 * 3600.0
 """A browser that joined may come back for so long."""
-MOST_JOINS = 1000
 SESSIONS_AT_ONCE = 4
 """Of a guest, where its invitation does not say."""
 REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S = 100, 100, 1.0
@@ -48,6 +49,11 @@ HEADERS = {
 COOKIE = "mytalk"
 OWNER = ""
 """Who bears the secret, or sits at this machine where there is none. Guests have names."""
+FRONT, VISITOR = "X-Mytalk-Front", "X-Mytalk-Visitor"
+"""Headers in which a front says that it is one, signed, and who asks it."""
+FRONT_S = 300.0
+"""Seconds for which what a front has signed is good."""
+_MANY = 1000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SCRIPTS = ("page", "chart", "session", "speech", "cast", "devices", "recordings", "app")
 PAGE_FILES = ("index.html", "style.css", *(f"{name}.js" for name in _SCRIPTS))
@@ -77,26 +83,83 @@ class Rights:
         """Whether it may talk with an actor."""
         return self.actors is None or actor in self.actors
 
+    def to_words(self) -> dict[str, Any]:
+        """As JSON; what is usual is left out."""
+        words = {
+            "actors": None if self.actors is None else sorted(self.actors), "recording": self.recording, "sessions": self.sessions,
+            "watch": self.watch,
+        }  # fmt: skip
+        usual = {"actors": None, "recording": True, "sessions": SESSIONS_AT_ONCE, "watch": ""}
+        return {name: value for name, value in words.items() if value != usual[name]}
 
-@dataclass
-class _Guest:
-    until: float
-    sessions: int | None
-    """How many more it may begin; None: any number."""
-    rights: Rights
+    @classmethod
+    def from_words(cls, words: dict[str, Any]) -> Rights:
+        """What `to_words` gave."""
+        actors = words.get("actors")
+        named = None if actors is None else frozenset(actors)
+        return cls(named, words.get("recording", True), words.get("sessions", SESSIONS_AT_ONCE), words.get("watch", ""))
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks."""
+
+    name: str = OWNER
+    """OWNER, or what a guest is called: it says nothing of its secret."""
+    rights: Rights | None = None
+    """What a guest may do; None for the owner, who may do all."""
+    join: str = ""
+    """The name of the join token that it bears, where that is for one session."""
+    until: float = 0.0
+    """Unix time until which that token is good."""
+
+
+class Claims(Protocol):
+    """Keeps in mind which join tokens were used."""
+
+    async def take(self, join: str, use: str, until: float) -> str:
+        """Use a join token, by its name, that is good until a Unix time. Returns "", or for what it was used before: then it is not now."""
+        ...
+
+    async def give_back(self, join: str) -> None:
+        """It was not used after all."""
+        ...
+
+
+class Used:
+    """`Claims` of this process."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, tuple[str, float]] = {}
+
+    async def take(self, join: str, use: str, until: float) -> str:
+        """See `Claims.take`."""
+        now = unix_time()
+        if len(self._used) >= _MANY:
+            self._used = {name: used for name, used in self._used.items() if used[1] > now}
+        before, _ = self._used.setdefault(join, ("", 0.0))
+        if not before:
+            self._used[join] = use, until
+        return before
+
+    async def give_back(self, join: str) -> None:
+        """See `Claims.give_back`."""
+        self._used.pop(join, None)
 
 
 class Guard:
-    """The secrets of a server: its token, join tokens that were given out, and browsers that joined."""
+    """The secrets of a server: its token; and join tokens and keys of browsers, all signed with it, so that nothing is kept of them but
+    which join tokens were used (`claims`)."""
 
-    def __init__(self, options: Options, clock: Clock) -> None:
+    def __init__(self, options: Options, clock: Clock, claims: Claims | None = None) -> None:
         self.options, self._clock = options, clock
+        self.signer = Signer(options.token)
+        self.claims = claims or Used()
         self.requests = Rates(clock, REQUESTS, REQUESTS_AT_ONCE, PATIENCE_S)
         self.offers = Rates(clock, OFFERS, OFFERS_AT_ONCE, PATIENCE_S)
         self.signs = Rates(clock, SIGNS, SIGNS_AT_ONCE, PATIENCE_S)
-        self._joins: dict[str, tuple[float, Rights]] = {}
-        self._owners: dict[str, float] = {}
-        self._guests: dict[str, _Guest] = {}
+        self._began: dict[str, float] = {}
+        self._fronts: dict[str, float] = {}
 
     def sign_in(self, secret: str) -> str:
         """A key for the browser of the owner, who gives the server's secret. Raises WrongSecret, RequestFault."""
@@ -104,82 +167,84 @@ class Guard:
             raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
         if not self.options.token or not _same(secret, self.options.token):
             raise WrongSecret("This is not the secret of this server.", "It is what MYTALK_TOKEN said when the server was started.")
-        now = self._clock.now()
-        self._owners = {key: until for key, until in self._owners.items() if until > now}
-        key = secrets.token_urlsafe(24)
-        self._owners[key] = now + GUEST_S
-        return key
+        return self.signer.sign("owner", {}, GUEST_S)
 
     def join_token(self, rights: Rights, seconds: float = JOIN_S) -> str:
-        """A new token with which one browser may join, once, within so many seconds. Raises TooMany."""
-        now = self._clock.now()
-        self._joins = {join: (until, rights) for join, (until, rights) in self._joins.items() if until > now}
-        if len(self._joins) >= MOST_JOINS:
-            raise TooMany("Too many join tokens wait to be used.", "Give out some of those that there are, or wait until they are void.")
-        join = secrets.token_urlsafe(24)
-        self._joins[join] = now + seconds, rights
-        return join
+        """A new token with which one browser may join, once, within so many seconds."""
+        return self.signer.sign("join", {"name": secrets.token_urlsafe(9), **rights.to_words()}, seconds)
 
-    def redeem(self, join: str, sessions: int | None = None) -> str:
+    async def redeem(self, join: str) -> str:
         """A guest's key for a join token, which is used up by that. Raises WrongSecret, and RequestFault for what cannot be one."""
         if not join.isascii():
             raise RequestFault("The join token has characters that none has.", "Send it as it was given out.")
-        found = next((known for known in self._joins if _same(known, join)), None)
-        until, rights = self._joins.pop(found) if found else (0.0, Rights())
-        if found is None or until < self._clock.now():
+        said = self.signer.fresh("join", join)
+        if said is None or await self.claims.take(said["name"], "browser", said["until"]):
             raise WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
-        now = self._clock.now()
-        self._guests = {key: guest for key, guest in self._guests.items() if guest.until > now}
-        key = secrets.token_urlsafe(24) if sessions is None else found
-        self._guests[key] = _Guest(now + GUEST_S if sessions is None else until, sessions, rights)
-        return key
+        return self.signer.sign("guest", {"name": secrets.token_urlsafe(9), **Rights.from_words(said).to_words()}, GUEST_S)
 
-    def who(self, request: web.Request) -> str:
-        """OWNER, or the key of a guest. Raises WrongSecret for anybody else, and RequestFault for what cannot be a secret."""
+    def who(self, request: web.Request) -> Asker:
+        """Who asks. Raises WrongSecret for anybody else, and RequestFault for what cannot be a secret."""
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if not given.isascii():
             raise RequestFault("The secret has characters that none has.", "Send it as it was given out.")
         if not self.options.token:
-            return OWNER
+            return Asker()
         if kind.lower() == "bearer" and given:
             if _same(given, self.options.token):
-                return OWNER
-            if given in self._joins and (request.method, request.path) == ("POST", "/v1/sessions"):
-                return self.redeem(given, sessions=1)
+                return Asker()
+            if (said := self.signer.read("join", given)) and self.takes(request, said):
+                return Asker(f"join.{said['name']}", Rights.from_words(said), said["name"], said["until"])
         else:
             given = request.cookies.get(COOKIE, "")
-            if self._owners.get(given, 0.0) > self._clock.now():
-                return OWNER
-        guest = self._guests.get(given)
-        if guest is None or guest.until < self._clock.now():
+            if self.signer.fresh("owner", given):
+                return Asker()
+        if (said := self.signer.fresh("guest", given)) is None:
             raise WrongSecret("This server needs a secret.", "Send it as Authorization: Bearer TOKEN, or join with a join token.")
-        return given
+        return Asker(said["name"], Rights.from_words(said))
+
+    def takes(self, request: web.Request, join: dict[str, Any]) -> bool:
+        """Whether a join token is taken for who asks: to begin its session, and then as long as it may be in that."""
+        now = unix_time()
+        may_begin = (request.method, request.path) == ("POST", "/v1/sessions") or self.from_front(request)
+        return (may_begin and join["until"] >= now) or self._began.get(join["name"], 0.0) >= now
+
+    def from_front(self, request: web.Request) -> bool:
+        """Whether a front with our secret (`realtime.front`) passes a request on: what it says of who asks is believed."""
+        proof = request.headers.get(FRONT)
+        if not proof or self.signer.fresh("front", proof) is None:
+            return False
+        self._fronts[str(request.remote)] = unix_time() + FRONT_S
+        while len(self._fronts) > _MANY:
+            self._fronts.pop(next(iter(self._fronts)))
+        return True
+
+    def is_front(self, address: str) -> bool:
+        """Whether a front was lately there: many guests are behind it."""
+        return self._fronts.get(address, 0.0) > unix_time()
 
     def visitor(self, request: web.Request) -> str:
         """Who asks, as far as it matters for how often: a guest, or an address."""
-        given = request.cookies.get(COOKIE, "")
-        return given if given in self._guests else str(request.remote)
+        if VISITOR in request.headers and self.from_front(request):
+            return request.headers[VISITOR]
+        said = self.signer.fresh("guest", request.cookies.get(COOKIE, ""))
+        return str(said["name"]) if said else str(request.remote)
 
-    def begins(self, who: str) -> None:
-        """Somebody begins a session; `began` says whether it did. Raises NotAllowed for a guest who may not."""
-        guest = self._guests.get(who)
-        if guest is None or guest.sessions is None:
+    async def begins(self, request: web.Request) -> None:
+        """Whoever asks begins a session; `began` says whether it did. Raises NotAllowed, WrongSecret where its join token was used."""
+        asker = request[ASKER]
+        if not asker.join or self.from_front(request):  # which has asked where it has to
             return
-        if guest.sessions < 1:
-            raise NotAllowed("This join token was for one session.", "Ask for a new one.")
-        guest.sessions -= 1
+        if before := await self.claims.take(asker.join, "session", asker.until):
+            raise used_up(before)
 
-    def began(self, who: str, so: bool) -> None:
+    async def began(self, request: web.Request, so: bool) -> None:
         """Whether a session that somebody was to begin was begun: a join token is used up by that only."""
-        guest = self._guests.get(who)
-        if guest is not None and guest.sessions is not None:
-            guest.sessions += not so
-            guest.until = self._clock.now() + GUEST_S if so else guest.until
-
-    def rights(self, who: str) -> Rights | None:
-        """What a guest may do; None for the owner, who may do all."""
-        guest = self._guests.get(who)
-        return guest.rights if guest else None
+        join = request[ASKER].join
+        if join and so:
+            now = unix_time()
+            self._began = {name: until for name, until in self._began.items() if until > now} | {join: now + GUEST_S}
+        elif join and not self.from_front(request):
+            await self.claims.give_back(join)
 
     def origin_allowed(self, request: web.Request) -> bool:
         """Whether the page that asks, if it is one, is ours or one of those that were named."""
@@ -216,8 +281,22 @@ def _parts(address: str, header: str) -> SplitResult:
     return parts
 
 
+def used_up(before: str) -> Fault:
+    """What is said of a join token that was used for something before."""
+    if before == "session":
+        return NotAllowed("This join token was for one session.", "Ask for a new one.")
+    return WrongSecret("This join token is unknown, used, or too old.", "Ask for a new one.")
+
+
 GUARD = web.AppKey("guard", Guard)
+ASKER = web.RequestKey("asker", Asker)
 WHO = web.RequestKey("who", str)
+"""The name of the asker."""
+
+
+def rights_of(request: web.Request) -> Rights | None:
+    """What whoever asks may do; None for the owner, who may do all."""
+    return request[ASKER].rights
 
 
 @web.middleware
@@ -250,7 +329,8 @@ async def stand_guard(request: web.Request, handler: Handler) -> web.StreamRespo
     guard = request.app[GUARD]
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":  # a little of it may be made of a lot
         raise RequestFault("Bodies are taken as they are, not encoded.", "Send it without Content-Encoding.")
-    await guard.requests.pace(guard.visitor(request))
+    if VISITOR in request.headers or not guard.from_front(request):  # a front's own questions are few
+        await guard.requests.pace(guard.visitor(request))
     host = _parts(f"//{request.host}", "Host").hostname or ""
     if guard.options.loopback and not is_loopback(host):
         raise NotAllowed(
@@ -267,7 +347,8 @@ async def stand_guard(request: web.Request, handler: Handler) -> web.StreamRespo
     if request.method == "OPTIONS" and isinstance(missing, web.HTTPMethodNotAllowed):
         return _preflight(request, sorted(missing.allowed_methods | {"OPTIONS"}))
     if request.path not in _OPEN:
-        request[WHO] = guard.who(request)
+        request[ASKER] = guard.who(request)
+        request[WHO] = request[ASKER].name
     return await handler(request)
 
 
@@ -279,14 +360,14 @@ def must_own(request: web.Request, owner: str = OWNER) -> None:
 
 def must_see(request: web.Request, session: str, owner: str) -> None:
     """Raise NotAllowed where whoever asks may not watch a session: its owner may, and who was invited to it."""
-    rights = request.app[GUARD].rights(request[WHO])
+    rights = rights_of(request)
     if rights is None or rights.watch != session:
         must_own(request, owner)
 
 
 def must_may_record(request: web.Request) -> None:
     """Raise NotAllowed where whoever asks was not invited to record."""
-    rights = request.app[GUARD].rights(request[WHO])
+    rights = rights_of(request)
     if rights and not rights.recording:
         raise NotAllowed("You were not invited to record.", "Ask whoever invited you.")
 

@@ -22,11 +22,11 @@ from realtime.processes import Line, forks, order
 from realtime.relay import RemoteEngine, said
 from realtime.server import say, speech, watch, whip
 from realtime.server.closed import hide
-from realtime.server.guard import GUARD, OWNER, WHO, Guard, Handler, answer_faults
+from realtime.server.guard import ASKER, GUARD, OWNER, WHO, Asker, Guard, Handler, answer_faults
 from realtime.server.keys import CLOCK, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, UPLOADS
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
-from realtime.server.placed import ASKED_BY, Placed
+from realtime.server.placed import ASKED_BY, MARK, Placed
 from realtime.server.recordings import Recordings
 from realtime.server.sayings import Sayings
 from realtime.server.scratch import Scratch
@@ -146,7 +146,8 @@ class _Loop:
 
 @web.middleware
 async def _trust(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[WHO] = request.headers.get(ASKED_BY, OWNER)
+    request[ASKER] = Asker(request.headers.get(ASKED_BY, OWNER))
+    request[WHO] = request[ASKER].name
     return await handler(request)
 
 
@@ -199,7 +200,7 @@ async def _run(pipe: Connection, socket: str, options: Options, store: Actors, n
     await asyncio.to_thread(scratch.open)
     app = web.Application(middlewares=[answer_faults, _trust], client_max_size=1 << 20)
     app[OPTIONS], app[CLOCK], app[GUARD] = options, clock, Guard(options, clock)
-    app[SESSIONS], app[UPLOADS], app[RECORDINGS] = loop.sessions, uploads, Recordings(scratch, f"{number}.")
+    app[SESSIONS], app[UPLOADS], app[RECORDINGS] = loop.sessions, uploads, Recordings(scratch, f"{options.name}{MARK}{number}.")
     app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
     app.add_routes(_routes(loop))
     await asyncio.to_thread(forks)

@@ -21,7 +21,7 @@ from realtime.relay import Relay, said
 from realtime.server.faults import Full
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
-from realtime.server.placed import Placed
+from realtime.server.placed import MARK, Placed
 from realtime.server.scratch import Scratch
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Loop:
 
     def make(self, actor: str, owner: str, ended: Callable[[Placed], None]) -> TheirSession:
         """A new session in it."""
-        session = TheirSession(self, f"{self.number}.{secrets.token_urlsafe(12)}", actor, owner, ended)
+        session = TheirSession(self, f"{self._options.name}{MARK}{self.number}.{secrets.token_urlsafe(12)}", actor, owner, ended)
         self.sessions[session.name] = session
         return session
 
@@ -288,6 +288,6 @@ class Loops:
         return min((loop for loop in self.all if loop.ready), key=lambda loop: loop.peers, default=None)
 
     def of(self, name: str) -> Loop | None:
-        """The loop that something belongs to by its name: NUMBER.NAME."""
-        number, dot, _ = name.partition(".")
+        """The loop that something belongs to by its name: MACHINE~NUMBER.NAME."""
+        number, dot, _ = name.partition(MARK)[2].partition(".")
         return next((loop for loop in self.all if dot and number == str(loop.number)), None)

@@ -113,6 +113,8 @@ class Metrics(Collector):
             "mytalk_sessions": ("Sessions now", len(reports)),
             "mytalk_peers": ("Peers now, viewers included", self._sessions.peers),
             "mytalk_capacity": ("Sessions that this machine carries", self._sessions.capacity),
+            "mytalk_load": ("Sessions now, of those that this machine carries: 1 is full", len(reports) / self._sessions.capacity),
+            "mytalk_draining": ("Whether nobody begins a session here any more", int(self._sessions.draining)),
             "mytalk_sessions_refused": ("Sessions that there was no room for", self._sessions.refused),
             "mytalk_tasks": ("Tasks of the event loop", len(asyncio.all_tasks())),
             "mytalk_engine_ready": ("Whether the engine is up", int(self._engine.ready)),

@@ -33,6 +33,10 @@ class Options:
     host: str = "127.0.0.1"
     actor: str = BUILT_IN
     """Who is shown where nobody is named."""
+    name: str = field(default_factory=lambda: secrets.token_hex(4))
+    """What this machine is called among several: the names of its sessions begin with it. One that is drawn is another at each start."""
+    drain_s: float = 0.0
+    """For so many seconds a server that is to end takes nobody and lets its sessions go on; 0: they end at once."""
     max_sessions: int | None = None
     """None: as many as this machine was measured to carry."""
     loops: int | None = 1
@@ -71,6 +75,10 @@ class Options:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
                 raise SettingsFault(f"{origin!r} is not an origin.", "Write it as a browser does: https://example.org, without a slash.")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", self.name):
+            raise SettingsFault(f"{self.name!r} is not a name for a machine.", "Use up to 40 small letters, digits and hyphens.")
+        if self.drain_s < 0:
+            raise SettingsFault("A server waits for its sessions for 0 seconds or more.", "Leave --drain out for 0.")
         if self.idle_s <= 0 or self.total_s <= 0:
             raise SettingsFault("A session's limits are seconds above 0.", "Leave them out for the defaults.")
         if not 64 <= self.largest <= 4096:
@@ -131,6 +139,8 @@ def options_of(settings: Settings) -> Options:
     return Options(
         host=settings.host,
         actor=settings.actor,
+        name=settings.name or secrets.token_hex(4),
+        drain_s=settings.drain,
         max_sessions=settings.sessions or None,
         loops=settings.loops or None,
         token=settings.token,

@@ -11,6 +11,16 @@ ASKED_BY = "X-Mytalk-Who"
 """The header in which the server says to another process of its own who asks. It believes none that comes from outside."""
 
 
+MARK = "~"
+"""Stands between the name of a machine and that of what it has: a session, a recording, an enrolment."""
+
+
+def machine_of(name: str) -> str:
+    """The name of the machine that has something of this name; empty where none is said."""
+    machine, mark, _ = name.partition(MARK)
+    return machine if mark else ""
+
+
 class Placed(Protocol):
     """A session, of this process or of another."""
 

@@ -14,6 +14,8 @@ from realtime.surroundings import Surroundings
 
 MEASURING_S = 15.0
 """Who asks for a second session before the machine was measured waits at most so long."""
+LOOK_S = 0.1
+"""Seconds between two looks whether the last session has ended."""
 KEPT = 100
 """Of so many sessions that ended the engine it is known that they did."""
 
@@ -37,6 +39,8 @@ class Sessions:
         self._sizes: dict[str, tuple[int, int]] = {}  # of each session
         self._all: dict[str, Placed] = {}
         self._refused: dict[str, CrashFault] = {}
+        self.draining = False
+        """Whether nobody begins a session any more: the machine is to end when the last one has."""
         self.refused = 0
         """Sessions and viewers that there was no room for."""
 
@@ -53,6 +57,11 @@ class Sessions:
             return self._most
         costs = self._costs()
         return costs.carried() if costs else 1
+
+    @property
+    def free(self) -> int:
+        """How many more sessions are taken, as far as that can be said before it is known of which actors."""
+        return 0 if self.draining else max(0, self.capacity - len(self._all))
 
     @property
     def peers(self) -> int:
@@ -74,6 +83,7 @@ class Sessions:
     async def open(self, actor: str, offer: str, owner: str = "", most: int | None = None, make: Make | None = None) -> tuple[Placed, str]:
         """A new session and the answer to its peer's offer. `most` is how many its owner may have at a time, of which others' room is left
         in any case; `make` makes it, where it is not made as others are. Raises Full, Busy and OfferFault."""
+        self._must_take()
         if self._all and self._most is None:
             await self._measured()
         await self._others_connected()
@@ -81,6 +91,7 @@ class Sessions:
         if most is not None and mine >= min(most, max(1, (self.capacity + 1) // 2)):
             raise Busy(f"You have {mine} sessions already, as many as you may at a time.", "End one.")
         pixels = await asyncio.to_thread(self._pixels, actor)
+        self._must_take()
         if len(self._all) >= self.capacity or (len(self._all) and not self._room(pixels, beside=True)):
             self.refused += 1
             raise Full(f"This machine carries {self.capacity} sessions at a time, and they are taken.", "Try again in a moment.")
@@ -92,6 +103,16 @@ class Sessions:
         except BaseException:
             await session.close()
             raise
+
+    def _must_take(self) -> None:
+        if self.draining:
+            raise Full("This machine takes no further sessions: it is to end.", "Try again: another takes you, or it does in a moment.")
+
+    async def drained(self) -> None:
+        """Take nobody from now on, and return when the last session has ended, or when others are taken again."""
+        self.draining = True
+        while self.draining and self._all:
+            await self._around.clock.sleep_until(self._around.clock.now() + LOOK_S)
 
     async def _others_connected(self) -> None:
         """Wait, for a while, until sessions whose peer has not connected take less than a third of the room. Raises Full."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -11,13 +12,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from aiohttp import web
 
 from realtime.clock import Clock
 from realtime.errors import StorageFault
-from realtime.server.faults import Busy, TooLarge, TooSlow
+from realtime.server.faults import Busy, RequestFault, TooLarge, TooSlow
 
 AT_ONCE, OF_ONE = 16, 4
 """Files that are received at a time: by the server, and of one session or visitor."""
@@ -43,6 +44,15 @@ async def read(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError as error:
         raise LATE from error
+
+
+async def read_json(request: web.Request) -> dict[str, Any]:
+    """The body of a request that is a JSON object; empty for JSON of another kind. Raises RequestFault for what is no JSON."""
+    try:
+        body = json.loads(await read(request))
+    except (ValueError, RecursionError) as error:
+        raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
+    return body if isinstance(body, dict) else {}
 
 
 class Uploads:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -23,10 +22,11 @@ from realtime.server.guard import (
     by_tls,
     must_may_record,
     must_own,
+    rights_of,
 )
 from realtime.server.keys import ENGINE, LOOPS, METRICS, RECORDINGS, SESSIONS
 from realtime.server.recordings import LONGEST_S
-from realtime.server.uploads import read
+from realtime.server.uploads import read_json
 from realtime.server.whip import find, seen
 
 
@@ -36,6 +36,7 @@ async def health(request: web.Request) -> web.StreamResponse:
     return web.json_response({
         "ready": engine.answers,
         "backend": engine.backend,
+        "draining": sessions.draining,
         "sessions": len(sessions),
         "capacity": sessions.capacity,
         "engine_restarts": engine.restarts,
@@ -48,9 +49,8 @@ async def health(request: web.Request) -> web.StreamResponse:
 async def ready(request: web.Request) -> web.StreamResponse:
     """GET: 200 where a session can begin now, else 503."""
     sessions = request.app[SESSIONS]
-    free = sessions.capacity - len(sessions)
-    fine = request.app[ENGINE].answers and free > 0
-    return web.json_response({"ready": fine, "free": max(0, free)}, status=200 if fine else 503)
+    fine = request.app[ENGINE].answers and sessions.free > 0
+    return web.json_response({"ready": fine, "free": sessions.free}, status=200 if fine else 503)
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:
@@ -118,7 +118,7 @@ async def join(request: web.Request) -> web.StreamResponse:
     """POST: a join token for one browser. It goes behind the # of the page's address, which no log keeps. JSON may say
     what its guest may do."""
     must_own(request)
-    said = await _json(request) if request.can_read_body else {}
+    said = await read_json(request) if request.can_read_body else {}
     rights, seconds = _rights(said), said.get("seconds", JOIN_S)
     token = request.app[GUARD].join_token(rights, seconds)
     page = f"/#watch={rights.watch}&join={token}" if rights.watch else f"/#join={token}"
@@ -143,7 +143,7 @@ def _rights(said: dict[str, Any]) -> Rights:
 async def me(request: web.Request) -> web.StreamResponse:
     """GET what whoever asks may do."""
     guard, owner = request.app[GUARD], request[WHO] == OWNER
-    rights = guard.rights(request[WHO])
+    rights = rights_of(request)
     return web.json_response({
         "owner": owner,
         "may_invite": owner and bool(guard.options.token),
@@ -157,7 +157,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     """POST {"secret": TOKEN}: the browser that does so is the owner's from now on."""
     guard = request.app[GUARD]
     await guard.signs.pace(guard.visitor(request))
-    body = await _json(request)
+    body = await read_json(request)
     if not isinstance(body.get("secret"), str):
         raise RequestFault("The secret is missing.", 'Send {"secret": "..."} as JSON.')
     return _remembered(request, guard.sign_in(body["secret"]))
@@ -172,10 +172,10 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
 
 async def enter(request: web.Request) -> web.StreamResponse:
     """POST {"join": TOKEN}: the browser that does so is a guest from now on."""
-    body = await _json(request)
+    body = await read_json(request)
     if not isinstance(body.get("join"), str):
         raise RequestFault("The join token is missing.", 'Send {"join": "..."} as JSON.')
-    return _remembered(request, request.app[GUARD].redeem(body["join"]))
+    return _remembered(request, await request.app[GUARD].redeem(body["join"]))
 
 
 def _remembered(request: web.Request, key: str) -> web.Response:
@@ -183,11 +183,3 @@ def _remembered(request: web.Request, key: str) -> web.Response:
     response = web.Response(status=204)
     response.set_cookie(COOKIE, key, max_age=int(GUEST_S), httponly=True, samesite="Strict", secure=by_tls(request), path="/")
     return response
-
-
-async def _json(request: web.Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await read(request))
-    except (ValueError, RecursionError) as error:
-        raise RequestFault("The body is no JSON.", "Send a JSON object.") from error
-    return body if isinstance(body, dict) else {}

@@ -10,7 +10,7 @@ from engines.errors import MannerFault
 from engines.motion.manner import manner_names
 from realtime.manners import OWN, check_strength
 from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
-from realtime.server.guard import GUARD, OWNER, WHO, Rights, must_own, must_see
+from realtime.server.guard import GUARD, OWNER, WHO, Rights, must_own, must_see, rights_of
 from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
@@ -52,7 +52,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
     """POST an offer: a new session with an actor."""
     offer = await _offer(request)
     guard, who = request.app[GUARD], request[WHO]
-    rights = guard.rights(who)
+    rights = rights_of(request)
     actor = request.query.get("actor") or default_actor(request.app[OPTIONS].actor, rights)
     if rights and rights.watch:
         raise NotAllowed("You were invited to watch.", "Ask whoever invited you for another join token.")
@@ -60,7 +60,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
     await request.app[UPLOADS].run(request.app[STORE].find, actor)
     manner, strength = _manner(request)
-    guard.begins(who)
+    await guard.begins(request)
     began = False
     try:
         session, answer = await request.app[SESSIONS].open(actor, offer, owner=who, most=rights.sessions if rights else None)
@@ -68,7 +68,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         if manner:
             await session.speak_as(manner, strength)
     finally:
-        guard.began(who, began)
+        await guard.began(request, began)
     return _created(request, f"/v1/sessions/{session.name}", session.tag, answer)
 
 
