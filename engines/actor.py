@@ -184,11 +184,29 @@ def built_in() -> tuple[str, ...]:
     return BUILT_IN, *sorted(path.parent.name for path in _shipped("").glob("*/actor.json") if path.parent.name != BUILT_IN)
 
 
+def unknown(name: str, names: Sequence[str]) -> UnknownActor:
+    """What is said where there is no such actor among these."""
+    near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
+    return UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")
+
+
 @dataclass(frozen=True)
 class Store:
-    """The actors of a folder, and those that ship."""
+    """The actors of a folder, and those that ship. What other machines share is `realtime.store`: this one is as it is."""
 
     root: Path
+
+    @property
+    def stage(self) -> Store:
+        """Where an actor is put together before it is published: at once where it stays."""
+        return self
+
+    def publish(self, name: str) -> None:
+        """An actor in `stage` is to be found: it is."""
+
+    def changed(self) -> list[str]:
+        """Actors that others removed or replaced since: nobody does."""
+        return []
 
     def folder(self, name: str) -> Path:
         """Where an actor of this name lies or would lie. Raises ActorFault for a name that is none."""
@@ -214,9 +232,12 @@ class Store:
             return folder
         if name in built_in():
             return _shipped(name)
-        names = self.names()
-        near = difflib.get_close_matches(name, names, cutoff=0.5) or names[:5]
-        raise UnknownActor(f"There is no actor called {name!r}.", f"Did you mean: {', '.join(near)}? `mytalk actor list` shows all.")
+        raise unknown(name, self.names())
+
+    def preview(self, name: str) -> Path | None:
+        """A picture of an actor, as a file; None where it has none. Raises UnknownActor."""
+        path = self.find(name) / "preview.jpg"
+        return path if path.is_file() else None
 
     def about(self, name: str) -> dict[str, int | float | str]:
         """What people are told of an actor, without loading it: its size in pixels, its frames (25 a second), what it was made from."""

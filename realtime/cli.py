@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # numpy and all that follows are loaded by the commands that 
     from engines.motion.manner import Manner
     from engines.pipeline import Pipeline
     from realtime.settings import Settings
+    from realtime.store import SharedStore
 
 FILE = click.Path(path_type=Path)
 BACKEND = click.option(
@@ -40,7 +41,11 @@ LIPS = click.option("--lips", metavar="VIDEO|PHOTO|ACTOR", help="Take the lips' 
 log = logging.getLogger(__name__)
 
 
-def _store(settings: Settings) -> Store:
+def _store(settings: Settings) -> Store | SharedStore:
+    if settings.store:
+        from realtime.store import store_at
+
+        return store_at(settings.store, settings.home, settings.store_cache)
     from engines.actor import Store
 
     return Store(settings.actors)
@@ -56,16 +61,17 @@ def _store(settings: Settings) -> Store:
     ),
 )
 @click.option("--home", type=FILE, help="Data folder (else MYTALK_HOME, else the user's own).")
+@click.option("--store", metavar="FOLDER|URL", help="Actors that machines share: a folder, or s3://BUCKET/FOLDER and the like.")
 @click.option("--config", type=FILE, help="Settings file (else ./mytalk.toml).")
 @click.option("--debug", is_flag=True, help="Log more; show tracebacks.")
 @click.version_option(package_name="mytalk-live", prog_name="mytalk", message="%(prog)s %(version)s")
 @click.pass_context
-def mytalk(context: click.Context, home: Path | None, config: Path | None, debug: bool) -> None:
+def mytalk(context: click.Context, home: Path | None, store: str | None, config: Path | None, debug: bool) -> None:
     """Speech comes in; a face comes out whose lips say it: into a file, or live.
 
     Only for faces and voices of people who agreed to it: see docs/consent.md.
     """
-    context.obj = {"home": home, "config": config, "debug": debug}
+    context.obj = {"home": home, "store": store, "config": config, "debug": debug}
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[plain_lines()])
 
 
@@ -84,7 +90,7 @@ def actor() -> None:
 def add(given: dict[str, Any], name: str, source: Path, face: int | None, still: bool, lips: str | None) -> None:
     """Enrol the person of a video or photo as NAME."""
     store = _store(settings_of(given))
-    if store.folder(name).exists():
+    if name in store.names() or store.folder(name).exists():
         from engines.errors import ActorFault
 
         raise ActorFault(f"There is an actor called {name!r} already.", f"Choose another name, or: mytalk actor remove {name}")
@@ -422,7 +428,7 @@ def _enrolled(source: Path, face: int | None, quiet: bool = False, still: bool =
 
 
 @contextmanager
-def _giver(source: str | None, store: Store, quiet: bool = False) -> Iterator[Actor | None]:
+def _giver(source: str | None, store: Store | SharedStore, quiet: bool = False) -> Iterator[Actor | None]:
     """Whose lips are asked for, if anybody's: of a file, or an actor."""
     if source is None:
         yield None

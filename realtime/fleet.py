@@ -54,7 +54,7 @@ def begin_serving(json_logs: bool) -> None:
         "mytalk front --machines dns:mytalk.default.svc.cluster.local:8008 --host 10.0.0.4",
     )
 )
-@click.option("--machines", metavar="URL,URL,...|dns:NAME:PORT|ray", help="Where the machines are that sessions are placed on.")
+@click.option("--machines", metavar="URL,URL,...|dns:NAME:PORT", help="Where the machines are that sessions are placed on.")
 @SHARED
 @click.pass_obj
 def front(given: dict[str, Any], /, json_logs: bool, **options: Any) -> None:

@@ -24,13 +24,17 @@ class Settings:
 
     home: Path = Path(user_data_dir("mytalk-live", appauthor=False))
     """The data folder: actors, caches."""
+    store: str = ""
+    """A store of actors that machines share: a folder, or s3://BUCKET/FOLDER and the like; empty: the actors of `home`."""
+    store_cache: float = 20.0
+    """GiB of that store's actors that are kept on this machine."""
     host: str = "127.0.0.1"
     """Where the server listens. Other addresses than this machine's own need a token."""
     port: int = 8008
     name: str = ""
     """What a machine is called among several; empty: a name is drawn at each start."""
     machines: str = ""
-    """Where the machines of a front are: addresses with commas, dns:NAME:PORT, or ray."""
+    """Where the machines of a front are: addresses with commas, or dns:NAME:PORT."""
     drain: float = 0.0
     """For so many seconds a server that is told to end lets its sessions go on."""
     token: str = field(default="", repr=False)
@@ -74,6 +78,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingsFault(f"{self.port} is not a port.", "Choose one from 1 to 65535, or 0 for any that is free.")
+        if self.store_cache <= 0:
+            raise SettingsFault("The cache of a store has more than 0 GiB.", "Leave store_cache out for 20.")
         if not 0 <= self.crf <= 51:
             raise SettingsFault(
                 f"A quality (crf) of {self.crf} does not exist.",

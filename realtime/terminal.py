@@ -17,7 +17,7 @@ def settings_of(given: dict[str, Any], **more: Any) -> Settings:
     """The settings, with what the command line gave: the group's options, and `more` of a command's own. Raises SettingsFault."""
     from realtime.settings import load
 
-    return load({"home": given["home"], **more}, os.environ, given["config"])
+    return load({"home": given["home"], "store": given["store"], **more}, os.environ, given["config"])
 
 
 def example(*lines: str) -> str:

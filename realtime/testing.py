@@ -86,6 +86,23 @@ class FakeStore:
         """All."""
         return self.names()
 
+    def preview(self, name: str) -> Path | None:
+        """They have none. Raises UnknownActor."""
+        self.find(name)
+        return None
+
+    @property
+    def stage(self) -> FakeStore:
+        """See `Store.stage`."""
+        return self
+
+    def publish(self, name: str) -> None:
+        """See `Store.publish`."""
+
+    def changed(self) -> list[str]:
+        """Nothing changes."""
+        return []
+
     def find(self, name: str) -> Path:
         """Their folder, which is empty. Raises UnknownActor."""
         if name not in self.actors:

@@ -104,6 +104,23 @@ class Actors(Protocol):
         """Those whose files are on this machine."""
         ...
 
+    def preview(self, name: str) -> Path | None:
+        """A picture of an actor, as a file; None where it has none."""
+        ...
+
+    @property
+    def stage(self) -> Actors:
+        """Where an actor is put together before it is published."""
+        ...
+
+    def publish(self, name: str) -> None:
+        """An actor in `stage` is to be found from now on."""
+        ...
+
+    def changed(self) -> list[str]:
+        """Actors that others removed or replaced since it was last asked."""
+        ...
+
     def folder(self, name: str) -> Path:
         """Where an actor of this name lies or would lie."""
         ...

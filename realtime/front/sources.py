@@ -1,4 +1,4 @@
-"""Where the machines of a front are: named one by one, by a name of DNS, or run by Ray."""
+"""Where the machines of a front are: named one by one, or by a name of DNS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from realtime.errors import SettingsFault
 from realtime.front.registry import Source
 
-_HINT = "Write http://HOST:PORT, with commas between several; dns:NAME:PORT for all addresses of a name; or ray."
+_HINT = "Write http://HOST:PORT, with commas between several; or dns:NAME:PORT for all addresses of a name."
 
 
 class Static:
@@ -45,10 +45,6 @@ def source_of(text: str) -> Source:
     parts = [part.strip().rstrip("/") for part in text.split(",") if part.strip()]
     if not parts:
         raise SettingsFault("A front needs machines.", f"Name them with --machines. {_HINT}")
-    if parts == ["ray"]:
-        from realtime.front.ray import RaySource
-
-        return RaySource()
     if len(parts) == 1 and parts[0].startswith("dns:"):
         _, _, rest = parts[0].partition(":")
         name, _, port = rest.rpartition(":")

@@ -48,10 +48,10 @@ async def preview(request: web.Request) -> web.StreamResponse:
     rights = rights_of(request)
     if rights and not rights.may_show(request.match_info["actor"]):
         raise NotAllowed("You were not invited to see this actor.", "GET /v1/actors lists those whom you may.")
-    folder = await request.app[UPLOADS].run(request.app[STORE].find, request.match_info["actor"])
-    if not await request.app[UPLOADS].run((folder / "preview.jpg").is_file):
+    path = await request.app[UPLOADS].run(request.app[STORE].preview, request.match_info["actor"])
+    if path is None:
         raise UnknownRoute("This actor has no preview.")
-    return web.FileResponse(folder / "preview.jpg")
+    return web.FileResponse(path)
 
 
 async def add(request: web.Request) -> web.StreamResponse:
@@ -90,6 +90,8 @@ async def remove(request: web.Request) -> web.StreamResponse:
     name = request.match_info["actor"]
     if any(session.actor == name for session in request.app[SESSIONS]):
         raise InUse(f"{name} is in a session now.", "Try again when it has ended.")
-    await request.app[UPLOADS].run(request.app[STORE].remove, name)
-    request.app[ENGINE].forget(name)
+    try:
+        await request.app[UPLOADS].run(request.app[STORE].remove, name)
+    finally:  # where another machine has removed it from a store that both share, this one lets go of it, too
+        request.app[ENGINE].forget(name)
     return web.Response(status=204)

@@ -24,8 +24,23 @@ from realtime.server import actors, loop, machine, rooms, say, shown, watch, whi
 from realtime.server.closed import hide
 from realtime.server.enrolments import Enrolments
 from realtime.server.forward import to_owner
+from realtime.server.found import Found
 from realtime.server.guard import GUARD, Guard, add_headers, answer_faults, cors, stand_guard
-from realtime.server.keys import AROUND, CLOCK, ENGINE, ENROLMENTS, LOOPS, METRICS, OPTIONS, RECORDINGS, SAYINGS, SESSIONS, STORE, UPLOADS
+from realtime.server.keys import (
+    AROUND,
+    CLOCK,
+    ENGINE,
+    ENROLMENTS,
+    FOUND,
+    LOOPS,
+    METRICS,
+    OPTIONS,
+    RECORDINGS,
+    SAYINGS,
+    SESSIONS,
+    STORE,
+    UPLOADS,
+)
 from realtime.server.listening import serve_until_told
 from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
@@ -83,6 +98,7 @@ def make_app(
     app[SESSIONS] = Sessions(around, make, options.max_sessions, lambda: _costs(app), lambda actor: _pixels(app, actor))
     app[METRICS].watch(app[SESSIONS], app[ENGINE])
     app[UPLOADS] = Uploads(clock)
+    app[FOUND] = Found(store, clock, app[ENGINE].forget)
     app[SAYINGS] = Sayings(Speaking(clock, options.voice_command, options.voice), clock)
     app[RECORDINGS] = Recordings(app[SCRATCH], prefix)
     app.add_routes(_routes())
@@ -168,6 +184,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(app[METRICS].watch_loop(), name="loop lag"),
         asyncio.create_task(_measure_wires(app), name="wires"),
         asyncio.create_task(_start_loops(app), name="loops"),
+        asyncio.create_task(app[FOUND].watch(), name="store"),
     ]
     yield
     for task in background:
@@ -177,6 +194,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     await app[SAYINGS].close()
     await app[ENROLMENTS].close()
     app[UPLOADS].close()
+    app[FOUND].close()
     await app[RECORDINGS].close()
     app[SCRATCH].close()
     await app[ENGINE].close()

@@ -110,9 +110,10 @@ class Enrolments:
     async def _work(self, enrolment: Enrolment) -> None:
         end = self._clock.now() + WALL_S
         try:
-            async with aclosing(await start(work, enrolment.file, self._store, enrolment.actor, limits=LIMITS)) as child:
+            async with aclosing(await start(work, enrolment.file, self._store.stage, enrolment.actor, limits=LIMITS)) as child:
                 while (news := await child.message(end - self._clock.now())) is not None:
                     enrolment.take(json.loads(news))
+            await asyncio.to_thread(self._store.publish, enrolment.actor)
             enrolment.state = "done"
         except Fault as fault:
             enrolment.state, enrolment.problem = "failed", problem(fault)

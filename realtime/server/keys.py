@@ -7,6 +7,7 @@ from aiohttp import web
 from realtime.clock import Clock
 from realtime.engine import Engine
 from realtime.server.enrolments import Enrolments
+from realtime.server.found import Found
 from realtime.server.loops import Loops
 from realtime.server.metrics import Metrics
 from realtime.server.options import Options
@@ -28,4 +29,5 @@ METRICS = web.AppKey("metrics", Metrics)
 RECORDINGS = web.AppKey("recordings", Recordings)
 UPLOADS = web.AppKey("uploads", Uploads)
 SAYINGS = web.AppKey("sayings", Sayings)
+FOUND = web.AppKey("found", Found)
 ENROLMENTS = web.AppKey("enrolments", Enrolments)

@@ -11,7 +11,7 @@ from engines.motion.manner import manner_names
 from realtime.manners import OWN, check_strength
 from realtime.server.faults import NotAcceptable, NoTag, NotAllowed, WrongType
 from realtime.server.guard import GUARD, OWNER, WHO, Rights, must_own, must_see, rights_of
-from realtime.server.keys import OPTIONS, SESSIONS, STORE, UPLOADS
+from realtime.server.keys import FOUND, OPTIONS, SESSIONS
 from realtime.server.options import link_of
 from realtime.server.peer import Peer
 from realtime.server.placed import Placed
@@ -58,7 +58,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         raise NotAllowed("You were invited to watch.", "Ask whoever invited you for another join token.")
     if rights and not rights.may_show(actor):
         raise NotAllowed("You were not invited to talk with this actor.", "GET /v1/actors lists those with whom you may.")
-    await request.app[UPLOADS].run(request.app[STORE].find, actor)
+    await request.app[FOUND].find(actor)
     manner, strength = _manner(request)
     await guard.begins(request)
     began = False
