@@ -1,4 +1,4 @@
-"""Where a session is placed. Pure: told of machines as they were last heard of, it decides. `benchmarks.fleet` runs this very code."""
+"""Where a session is placed. Pure: told of machines as they were last heard of, it decides."""
 
 from __future__ import annotations
 
