@@ -36,6 +36,12 @@ def without(*names: str) -> Found:
         (replace(WHOLE, cards=(), trouble="CUDA_ERROR_NO_DEVICE"), ALL, "cpu", "CUDA_ERROR_NO_DEVICE"),
         (replace(without("tensorrt-rtx"), torch_cuda=""), ALL, "cpu", "built for the CPU"),
         (replace(without("tensorrt-rtx"), driver="12.4"), ALL, "cpu", "the driver goes to 12.4"),
+        (
+            replace(WHOLE, driver="12.4"),
+            ALL,
+            "cpu",
+            "cuda-bindings wants CUDA 13, nvidia-cuda-nvrtc wants CUDA 13, the driver goes to 12.4",
+        ),
     ],
 )
 def test_auto_takes_the_quickest_that_can_be_had_and_says_why_not_another(
@@ -60,6 +66,17 @@ def test_what_was_asked_for_is_taken_or_refused_with_the_remedy() -> None:
         choose("gpu", WHOLE, ALL)
     for backend in ALL:  # who asks for what no card has run yet is told
         assert choose(backend, WHOLE).reason == ("" if backend in PROVED else UNPROVED)
+
+
+def test_packages_for_a_newer_cuda_than_the_drivers_are_named_with_the_remedy() -> None:
+    older = {"cuda-bindings": "12.9.4", "nvidia-cuda-nvrtc-cu12": "12.9.86", "onnx": "1.22.0", "tensorrt-rtx": "1.7.1", "torch": "2.15.0"}
+    found = replace(WHOLE, driver="12.8", packages=older | {"tensorrt-rtx-cu13": "1.7.1"}, torch_cuda="12.8")
+    with pytest.raises(BackendFault, match=r"tensorrt-rtx wants CUDA 13, the driver goes to 12\.8.*update NVIDIA's driver, or .*CUDA 12"):
+        choose("tensorrt", found, ALL)
+    assert not lacks("cuda", found)
+    assert not lacks("tensorrt", replace(found, packages=older | {"tensorrt-rtx-cu12": "1.7.1"}))
+    for backend in ("cuda", "tensorrt"):  # what is for an older one runs
+        assert not lacks(backend, replace(found, driver="13.2", packages=PACKAGES | {"tensorrt-rtx-cu12": "1.7.1"}))
 
 
 DRIVER = """

@@ -69,6 +69,15 @@ def photo(actor: Actor) -> Actor:
     return replace(actor, name="photo", references=replace(actor.references, **kept))
 
 
+def grey(actor: Actor) -> Actor:
+    """The same in frames without colour."""
+    luma, frames = actor.size[1], [frame.copy() for frame in actor.frames[:9]]
+    for frame in frames:
+        frame[luma:] = 131
+    references = replace(actor.references, frame=actor.references.frame % 9)
+    return replace(actor, name="grey", poses=actor.poses[:9], frames=frames, references=references)
+
+
 def larger(actor: Actor, factor: float = 1.6) -> Actor:
     """The same in larger frames, nothing of which is a multiple of much: its crops are as they were."""
     side = round(actor.size[0] * factor / 2) * 2
@@ -91,14 +100,15 @@ def mouth_box(actor: Actor, index: int, motion: Array) -> tuple[slice, slice]:
 def agree(actor: Actor, index: int, motion: Array, one: Array, other: Array) -> None:
     difference = np.abs(to_rgb(one).astype(int) - to_rgb(other))[mouth_box(actor, index, motion)]
     assert difference.mean() <= 2
-    assert np.quantile(difference, 0.99) <= 12  # one step of a landmark's rounding moves single pixels of an edge
+    assert difference.max() <= 12
 
 
-def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[ConversationState]], heard: Array) -> None:
-    """The same tick in both pipelines: `talks` go on, their pictures agree."""
+def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[ConversationState]], heard: Array, *, seen: bool = True) -> None:
+    """The same tick in both pipelines: `talks` go on; their pictures, if they are made, agree."""
     pictures = []
     for k, pipeline in enumerate(pipelines):
-        talks[k], made = pipeline.step(talks[k], heard, plain=True)  # a card refines nothing
+        unseen = () if seen else range(len(heard))
+        talks[k], made = pipeline.step(talks[k], heard, unseen, plain=True)  # a card refines nothing
         pictures.append(made)
     for talk, one, other in zip(talks[0], *pictures, strict=True):
         assert (one is None) == (other is None)
@@ -108,12 +118,12 @@ def step_both(pipelines: tuple[Pipeline, Pipeline], talks: list[list[Conversatio
 
 
 def test_pictures_are_those_of_the_cpu(device: Device) -> None:
-    """Several actors, sizes and mouths at once: an open one that no reference shows, a face half lost, and one not to be seen."""
+    """Several actors, sizes and mouths at once: an open one that no reference shows, faces half and wholly lost, one without colour."""
     small = small_actor()
     lost = replace(small, name="lost", shown=np.where(np.arange(len(small.poses)) == 4, 0, 0.5).astype(np.float32))
     rows = [
         (small, 3, Mouth()), (small, 20, Mouth(16)), (photo(small), 0, Mouth(24)), (lost, 4, Mouth(10)), (lost, 5, Mouth(10)),
-        (larger(small), 7, Mouth(12, width=0.6)), (small, 3, Mouth(8, width=-0.5)),
+        (larger(small), 7, Mouth(12, width=0.6)), (small, 3, Mouth(8, width=-0.5)), (grey(small), 2, Mouth(12)),
     ]  # fmt: skip
     motion = np.stack([face.motion_of(shape(PRESENTER, mouth)) for _, _, mouth in rows])
     engines = WarpAppearance(), WarpAppearance(painter=CardPainter(device))
@@ -235,10 +245,12 @@ def test_a_whole_conversation_looks_the_same(device: Device, monkeypatch: pytest
     if isinstance(device, Host):  # a card is asked for all of it, nets and pictures
         monkeypatch.setitem(sys.modules, "on_device", SimpleNamespace(options=lambda: ({}, {"painter": CardPainter(device)})))
         monkeypatch.setitem(BACKENDS, "cuda", "on_device:options")
-    pipelines, actor = (Pipeline(), Pipeline(backend="cuda")), small_actor()
-    talks = [[pipeline.start(actor, seed=1, first=8), pipeline.start(actor, seed=2)] for pipeline in pipelines]
-    for block in speech(1).reshape(-1, 640)[:14]:
-        step_both(pipelines, talks, np.stack([block, block]))
+    pipelines, small = (Pipeline(), Pipeline(backend="cuda")), small_actor()
+    half = replace(small, name="half", shown=np.full(len(small.poses), 0.7, np.float32))
+    actors = [small, photo(small), larger(small), half]
+    talks = [[pipeline.start(actor, seed=at, first=7 * at) for at, actor in enumerate(actors)] for pipeline in pipelines]
+    for tick, block in enumerate(speech(2.4).reshape(-1, 640)[:60]):
+        step_both(pipelines, talks, np.outer(np.array([1, 0.3, 0.6, 0.8], np.float32), block), seen=tick % 5 == 4)
 
 
 @pytest.mark.skipif(a_card() is not None, reason="there is a card")

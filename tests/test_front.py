@@ -58,6 +58,10 @@ def machine_of(peer: Peer) -> str:
 @pytest.mark.slow
 async def test_sessions_of_two_machines_are_talked_with_as_of_one(fleet: SimpleNamespace) -> None:
     near, far = fleet.fronts
+    assert (await near.post("/v1/rooms", json={})).status == 401
+    await problem(
+        await near.post("/v1/rooms", json={"url": "http://x", "actor": "second"}, headers=OWNER), 400, "request"
+    )  # a machine's word
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(Peer(near, headers=OWNER))
         other = await stack.enter_async_context(Peer(far, "second", headers=OWNER))

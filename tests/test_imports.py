@@ -54,7 +54,6 @@ HEAVY = {
     "sounddevice": ("realtime/camera/",),
     "pyvirtualcam": ("realtime/camera/",),
     "prometheus_client": ("realtime/server/", "realtime/front/app.py"),
-    "ray": ("realtime/front/ray.py",),
     "av": (
         "engines/frames.py",
         "engines/train/",

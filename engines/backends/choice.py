@@ -17,6 +17,9 @@ EXTRA = "pip install 'mytalk-live[gpu]'"
 _NEEDS = {"cuda": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx", "torch"), "tensorrt": ("cuda-bindings", "nvidia-cuda-nvrtc", "onnx")}
 TENSORRT = ("tensorrt-rtx", "tensorrt")
 """Either will do."""
+_INSTEAD = {"nvidia-cuda-nvrtc": "nvidia-cuda-nvrtc-cu12"}  # does, too
+_CUDA = ("cuda-bindings", "nvidia-cuda-nvrtc")  # whose versions are CUDA's
+_NAMED = {"cuda": ("nvidia-cuda-nvrtc",), "tensorrt": ("nvidia-cuda-nvrtc", *TENSORRT)}  # with "-cu12" behind, for that one
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,19 @@ def lacks(backend: str, found: Found) -> list[Lack]:
         lacking.append(Lack("no NVIDIA driver was found", "install NVIDIA's driver: https://www.nvidia.com/drivers"))
     elif not found.cards:
         lacking.append(Lack(f"the NVIDIA driver shows no card ({found.trouble or 'it counts none'})", "nvidia-smi"))
-    lacking += [Lack(f"{name} is not installed", EXTRA) for name in _NEEDS[backend] if name not in found.packages]
+    lacking += [
+        Lack(f"{name} is not installed", EXTRA)
+        for name in _NEEDS[backend]
+        if name not in found.packages and _INSTEAD.get(name) not in found.packages
+    ]
     if backend == "tensorrt" and not any(name in found.packages for name in TENSORRT):
         lacking.append(Lack("neither TensorRT-RTX nor TensorRT is installed", EXTRA))
+    if found.driver:
+        newer = {name: major for name, major in _built_for(backend, found).items() if major > _major(found.driver)}
+        if newer:
+            what = ", ".join(f"{name} wants CUDA {major}" for name, major in newer.items())
+            older = f"or install what is for CUDA {_major(found.driver)}, such as 'cuda-bindings=={_major(found.driver)}.*'"
+            lacking.append(Lack(f"{what}, the driver goes to {found.driver}", f"update NVIDIA's driver, {older}"))
     if backend == "cuda" and "torch" in found.packages:
         if not found.torch_cuda:
             lacking.append(Lack("torch was built for the CPU", "pip install --force-reinstall torch"))
@@ -78,6 +91,16 @@ def choose(backend: str, found: Found, proved: Collection[str] = PROVED) -> Choi
             f"To have it: {mends}. Else say --backend cpu; all that was found: mytalk doctor",
         )
     return Choice(backend, "" if backend in proved else UNPROVED)
+
+
+def _built_for(backend: str, found: Found) -> dict[str, int]:
+    """CUDA's major version for which packages are that a backend needs, where they say it; of two that do the same, the older one's."""
+    made = {name: _major(found.packages[name]) for name in _CUDA if name in found.packages}
+    for name in _NAMED[backend]:
+        known = [major for major in (12, 13) if f"{name}-cu{major}" in found.packages]
+        if known:
+            made[name] = min(*known, made.get(name, known[0])) if name in made else min(known)
+    return made
 
 
 def _major(version: str) -> int:

@@ -19,8 +19,14 @@ PACKAGES = {
     "torch": "torch",
     "tensorrt-rtx": "tensorrt_rtx",
     "tensorrt": "tensorrt",
+    "nvidia-cuda-nvrtc-cu12": "",
+    "tensorrt-rtx-cu12": "",
+    "tensorrt-rtx-cu13": "",
+    "tensorrt-cu12": "",
+    "tensorrt-cu13": "",
 }
-"""What the extra `gpu` brings, and what takes its place: distributions, each with the module that it must have."""
+"""What the extra `gpu` brings, and what takes its place: distributions, each with the module that it must have. Of some the name says for
+which CUDA they are."""
 _MAJOR, _MINOR = 75, 76  # of cuDeviceGetAttribute: the compute capability
 
 

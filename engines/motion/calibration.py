@@ -18,11 +18,8 @@ from engines.motion.engine import DiffusionMotion
 from engines.motion.space import Habit, unit
 from engines.spec import TICK, Float
 
-_PIECES, _LONG, _COLD = (
-    8,
-    150,
-    5,
-)  # pieces that are heard at once: 48 s say enough; ticks of each, and of those its first, which have no past
+_PIECES, _LONG = 8, 150  # pieces that are heard at once, and ticks of each: 48 s say enough
+_COLD = 5  # the first ticks of each, which have no past
 _APART = 5  # ticks by which sound and picture may be apart
 _AGREE, _LEAST = 0.4, 15  # opening r from which the sound is taken for the actor's own; ticks of speech
 _BELIEVED = 50  # ticks of speech that weigh as much as not to know how far the mouth opens

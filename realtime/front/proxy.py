@@ -105,6 +105,19 @@ async def begin(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def begin_room(request: web.Request) -> web.StreamResponse:
+    """POST the words of a room, for the owner: a session there, on the first machine that takes it, which says what is wrong with them."""
+    must_own(request)
+    await request.app[GUARD].offers.pace(request.app[GUARD].visitor(request))
+    words = await read(request)
+    try:
+        actor = json.loads(words)["actor"]
+    except (ValueError, KeyError, TypeError):
+        actor = ""
+    actor = actor if isinstance(actor, str) and actor else request.app[OPTIONS].actor
+    return await _placed(request, words, actor, request[ASKER].name)
+
+
 def _must_have_fewer(rows: Sequence[Row], asker: Asker) -> None:
     """Raise Busy where a guest has as many sessions as it may: over all machines, of no more than half of their room."""
     if asker.rights is None:
