@@ -8,7 +8,6 @@ Chips are packed once into the cache; what spoils them is drawn anew each time (
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import pairwise
@@ -29,7 +28,7 @@ from engines.enrol import Follower
 from engines.person import Mouth, idle, random_look
 from engines.tracker import Tracker
 from engines.train.covers import cover
-from engines.train.data import pictures, read_manifest
+from engines.train.data import pictures, read_manifest, side_by_side
 from engines.train.mixed import alone, mix
 from native.planes import from_rgb
 
@@ -95,7 +94,7 @@ def prepare_chips(data: Path, cache: Path, jobs: int = 2) -> Chips:
             people.setdefault(row["person"], []).append(row)
     rows = [row for own in people.values() for row in own[:_CLIPS]]
     cache.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(jobs) as pool:
+    with side_by_side(jobs) as pool:
         found = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=4))
     own = [(row["person"], clip) for row, clip in zip(rows, found, strict=True) if len(clip) >= _LEAST]
     own += [(f"drawn {number}", _drawn(number)) for number in range(_DRAWN)]
@@ -249,14 +248,19 @@ def judge(net: Net, chips: Chips, held: NDArray[np.int64]) -> str:
             ("mixed", torch.cat([two for _, two in parts]).numpy(), 2, (0.1, 0.2, 0.35, 0.51)),
         )[: 1 if singles else 2]:
             for level in range(6):
-                wrong = 100 * float((told[found.kind == 0] > level).mean())
+                wrong = _above(told[found.kind == 0], level)
                 rates = [
-                    100 * float((told[(found.kind == kind) & (found.hidden >= low) & (found.hidden < high)] > level).mean())
+                    _above(told[(found.kind == kind) & (found.hidden >= low) & (found.hidden < high)], level)
                     for low, high in pairwise(levels)
                 ]
                 words = ", ".join(f"{low:.2f} and more {rate:.1f}" for low, rate in zip(levels, rates, strict=False))
                 lines.append(f"{title}{name}, logit > {level}: clean {wrong:.2f} %; of {words} %")
     return "\n".join(lines)
+
+
+def _above(told: Float, level: float) -> float:
+    """Per cent of logits above a level; NaN of none."""
+    return 100 * float((told > level).mean()) if len(told) else float("nan")
 
 
 def export(net: Net) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from engines.person import Mouth, idle, random_look, shape
 from engines.presenter import make_presenter
 from engines.spec import Float, Picture
 from engines.tracker import Tracker
-from engines.train.data import pictures, read_manifest
+from engines.train.data import pictures, read_manifest, side_by_side
 from native.planes import from_rgb
 
 _PAIRS = {"grid": 12, "varied": 8, "made": 5}  # of neighbours, at most, of half a clip
@@ -63,7 +62,7 @@ def prepare_crops(data: Path, cache: Path, splits: Sequence[str] = ("train", "tr
     """The halves of all clips of these splits; what `cache` does not hold yet is tracked and packed into it."""
     rows = [row for row in read_manifest(data) if row["split"] in splits]
     cache.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(jobs) as pool:
+    with side_by_side(jobs) as pool:
         packed = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=2))
     return [_half(row["person"], row["set"], row["free"], path) for row, paths in zip(rows, packed, strict=True) for path in paths]
 

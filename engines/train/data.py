@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -44,11 +45,17 @@ def read_manifest(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def side_by_side(jobs: int | None = None) -> ProcessPoolExecutor:
+    """So many processes; as many as there are cores if not given. They begin anew: one that is forked beside threads of torch or OpenVINO
+    may wait for ever for what a thread held."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
 def prepare(data: Path, cache: Path, jobs: int = 2) -> list[Clip]:
     """All clips of `data`/manifest.csv; what `cache` does not hold yet is tracked and packed into it."""
     rows = read_manifest(data)
     cache.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(jobs) as pool:
+    with side_by_side(jobs) as pool:
         clips = list(pool.map(_packed, rows, [data] * len(rows), [cache] * len(rows), chunksize=8))
     return [clip for clip in clips if clip is not None]
 

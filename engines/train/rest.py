@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from engines import face
 from engines.backends.weights import write_hash
 from engines.motion.rest import WEIGHTS, Regression, estimate
 from engines.motion.space import rest_and_range
-from engines.train.data import read_manifest, track
+from engines.train.data import read_manifest, side_by_side, track
 
 Float = NDArray[np.float32]
 _COMPONENTS, _RIDGE = 40, 0.01
@@ -42,7 +41,7 @@ def train_rest(data: Path, cache: Path, out: Path) -> None:
         row for row in read_manifest(data) if row["split"] in ("train", "train-picture") and row["set"] != "made" and row["free"] != "no"
     ]
     cache.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor() as pool:
+    with side_by_side() as pool:
         found = pool.map(_faces, rows, [data] * len(rows), [cache] * len(rows), chunksize=8)
         clips = [clip for clip in found if clip is not None]
     people = sorted({clip.person for clip in clips})
